@@ -1,0 +1,1 @@
+//! The kernel as a deliverer of bytes: sockets behind one driver contract.

@@ -1,0 +1,1 @@
+//! The event loop: connections, handlers, timers and servers over a driver.

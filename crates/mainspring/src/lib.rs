@@ -1,0 +1,1 @@
+//! Event-loop networking: servers, clients and simulation on callback loops.

@@ -1,0 +1,1 @@
+//! A driver with a seed: network, clock and faults in memory.

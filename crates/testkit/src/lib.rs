@@ -1,0 +1,1 @@
+//! What the tests stand on: the driver suite, simulated servers, scripted peers.

@@ -1,0 +1,1 @@
+//! Servers of under two hundred lines, each with its test.

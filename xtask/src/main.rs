@@ -1,0 +1,2 @@
+//! One door for commands.
+fn main() {}
