@@ -1,1 +1,37 @@
-//! The kernel as a deliverer of bytes: sockets behind one driver contract.
+//! The kernel as a deliverer of bytes.
+//!
+//! This crate holds everything that touches a socket, and the only unsafe code of the house. It does
+//! not know connections, handlers, protocols or policy: it carries [`Key`]s, takes orders, and lends
+//! bytes to a [`Sink`].
+//!
+//! ```text
+//!              orders: listen, connect, recv_start, send(outbox), close
+//!    loop  ------------------------------------------------------------>  Driver  <-->  kernel
+//!    Sink  <------------------------------------------------------------
+//!              accepted, connected, data(&mut [u8]), eof, sent, closed
+//! ```
+//!
+//! The contract between the two stands above the trait, in [`driver`].
+
+pub mod driver;
+
+mod address;
+mod datagrams;
+mod key;
+mod limits;
+mod options;
+mod os;
+mod outbox;
+mod ready;
+mod stream;
+
+pub use address::{Addr, Address, AddressError, Role, Scheme, UnixAddr};
+pub use datagrams::DatagramOutbox;
+pub use driver::{Accepted, Driver, Flow, SendState, Sink};
+pub use key::Key;
+pub use limits::DriverLimits;
+pub use options::{Keepalive, Linger, ListenOptions, SocketOptions};
+pub use os::DriverKind;
+pub use outbox::{Chunk, Outbox};
+pub use ready::ReadyDriver;
+pub use stream::{OwnedStream, SimulatedStream};

@@ -1,0 +1,330 @@
+//! Bytes on their way out of one connection.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// The bytes that a connection has still to send, in order.
+///
+/// ```text
+///    in flight        ahead (rare)                       tail
+///  +-----------+   +--------+--------+--------+   +------------------+
+///  | driver's  |   | owned  | shared | owned  |   | Vec<u8>, where   |
+///  | already   |   | rest   | Bytes  |        |   | handlers append  |
+///  +-----------+   +--------+--------+--------+   +------------------+
+/// ```
+///
+/// Handlers append to the tail. `ahead` exists only after a short write or when bytes shared with
+/// other connections were queued, so that the usual reply is one contiguous vector and one `send`.
+/// An empty outbox holds no memory beyond itself once its tail has been
+/// [taken back](Outbox::take_spare).
+#[derive(Debug, Default)]
+pub struct Outbox {
+    tail: Vec<u8>,
+    ahead: Option<Box<Ahead>>,
+    in_flight: usize,
+}
+
+/// A run of bytes that leaves in one piece.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Bytes of this connection alone; the first `sent` of them have left.
+    Owned {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// How many of them have left.
+        sent: usize,
+    },
+    /// Bytes shared with other connections, not copied.
+    Shared(Bytes),
+}
+
+#[derive(Debug, Default)]
+struct Ahead {
+    chunks: VecDeque<Chunk>,
+    len: usize,
+}
+
+impl Outbox {
+    /// How many chunks one vectored write carries at most.
+    pub const SLICES: usize = 64;
+
+    /// An empty outbox.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tail: Vec::new(), ahead: None, in_flight: 0 }
+    }
+
+    /// The vector that handlers append to. It holds only bytes no driver has seen yet.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.tail
+    }
+
+    /// Queues `bytes` behind everything queued so far, without copying them.
+    pub fn push_shared(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let tail = std::mem::take(&mut self.tail);
+        let ahead = self.ahead.get_or_insert_default();
+        ahead.push(Chunk::Owned { bytes: tail, sent: 0 });
+        ahead.push(Chunk::Shared(bytes));
+    }
+
+    /// Bytes accepted from handlers and not yet known to have left, those in flight included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queued() + self.in_flight
+    }
+
+    /// Whether nothing is queued and nothing is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that a driver has still to take.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.tail.len() + self.ahead.as_ref().map_or(0, |ahead| ahead.len)
+    }
+
+    /// Bytes that belong to a driver until it reports them sent.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// For drivers that complete later: `count` bytes taken out by [`pop`](Outbox::pop) now belong to the driver.
+    pub fn put_in_flight(&mut self, count: usize) {
+        self.in_flight += count;
+    }
+
+    /// For the loop: `count` bytes in flight have left.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes were in flight: a driver that counts wrongly would make the water marks lie.
+    pub fn landed(&mut self, count: usize) {
+        self.in_flight = self.in_flight.checked_sub(count).expect("more bytes sent than in flight");
+    }
+
+    /// The queued bytes if they are contiguous, which they are unless a write fell short or shared bytes are queued.
+    #[must_use]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        match self.ahead {
+            None => Some(&self.tail),
+            Some(_) => None,
+        }
+    }
+
+    /// Fills `slices` with the queued bytes from the front and returns how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let ahead = self.ahead.iter().flat_map(|ahead| ahead.chunks.iter().map(Chunk::remaining));
+        let parts = ahead.chain(std::iter::once(&self.tail[..])).filter(|part| !part.is_empty());
+        let mut filled = 0;
+        for (slot, part) in slices.iter_mut().zip(parts) {
+            *slot = IoSlice::new(part);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Drops the first `count` queued bytes: they have left.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes are queued.
+    pub fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.queued(), "a driver sent more than was queued");
+        if let Some(ahead) = &mut self.ahead {
+            count = ahead.advance(count);
+            if ahead.chunks.is_empty() {
+                self.ahead = None;
+            }
+        }
+        if count == self.tail.len() {
+            self.tail.clear();
+        } else if count > 0 {
+            // The rest must not stand behind sent bytes in the vector that handlers see.
+            let bytes = std::mem::take(&mut self.tail);
+            self.ahead.get_or_insert_default().push(Chunk::Owned { bytes, sent: count });
+        }
+    }
+
+    /// Takes out the first run of bytes, for a driver that needs to own what the kernel reads.
+    pub fn pop(&mut self) -> Option<Chunk> {
+        if let Some(ahead) = &mut self.ahead {
+            let chunk = ahead.pop();
+            if ahead.chunks.is_empty() {
+                self.ahead = None;
+            }
+            if chunk.is_some() {
+                return chunk;
+            }
+        }
+        if self.tail.is_empty() {
+            return None;
+        }
+        Some(Chunk::Owned { bytes: std::mem::take(&mut self.tail), sent: 0 })
+    }
+
+    /// Whether the tail holds memory, used or not.
+    #[must_use]
+    pub fn has_buffer(&self) -> bool {
+        self.tail.capacity() > 0
+    }
+
+    /// Gives the empty tail a vector to grow in.
+    pub fn give_spare(&mut self, spare: Vec<u8>) {
+        debug_assert!(spare.is_empty() && self.tail.is_empty());
+        self.tail = spare;
+    }
+
+    /// Takes the empty tail's memory back, so that an idle connection holds none.
+    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
+        (self.tail.is_empty() && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
+    }
+
+    /// Drops everything queued and returns how many bytes that were.
+    pub fn discard(&mut self) -> usize {
+        let dropped = self.queued();
+        self.tail.clear();
+        self.ahead = None;
+        dropped
+    }
+}
+
+impl Chunk {
+    /// The bytes that have not left yet.
+    #[must_use]
+    pub fn remaining(&self) -> &[u8] {
+        match self {
+            Self::Owned { bytes, sent } => &bytes[*sent..],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Owned { sent, .. } => *sent += count,
+            Self::Shared(bytes) => bytes.advance(count),
+        }
+    }
+}
+
+impl Ahead {
+    fn push(&mut self, chunk: Chunk) {
+        let len = chunk.remaining().len();
+        if len > 0 {
+            self.len += len;
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front()?;
+        self.len -= chunk.remaining().len();
+        Some(chunk)
+    }
+
+    /// Drops up to `count` bytes from the front and returns how many it could not drop.
+    fn advance(&mut self, mut count: usize) -> usize {
+        while count > 0
+            && let Some(front) = self.chunks.front_mut()
+        {
+            let step = front.remaining().len().min(count);
+            front.advance(step);
+            self.len -= step;
+            count -= step;
+            if front.remaining().is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
+        let filled = outbox.slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn keeps_the_order_of_owned_and_shared_bytes() {
+        let mut outbox = Outbox::new();
+        outbox.tail().extend_from_slice(b"one ");
+        outbox.push_shared(Bytes::from_static(b"two "));
+        outbox.push_shared(Bytes::new());
+        outbox.tail().extend_from_slice(b"three");
+        assert_eq!(outbox.len(), 13);
+        assert_eq!(gather(&outbox), b"one two three");
+        outbox.advance(6);
+        assert_eq!(gather(&outbox), b"o three");
+        outbox.advance(7);
+        assert!(outbox.is_empty());
+        assert!(outbox.contiguous().is_some_and(<[u8]>::is_empty));
+    }
+
+    #[test]
+    fn a_short_write_leaves_only_unsent_bytes_where_handlers_append() {
+        let mut outbox = Outbox::new();
+        outbox.tail().extend_from_slice(b"abcdef");
+        outbox.advance(2);
+        assert!(outbox.tail().is_empty());
+        outbox.tail().extend_from_slice(b"gh");
+        assert_eq!(gather(&outbox), b"cdefgh");
+        assert_eq!(outbox.contiguous(), None);
+    }
+
+    #[test]
+    fn any_sequence_keeps_bytes_and_length() {
+        for seed in 0..500 {
+            let mut next = seed_stream(seed);
+            let (mut outbox, mut model) = (Outbox::new(), Vec::new());
+            for step in 0..60u8 {
+                match next() % 4 {
+                    0 => outbox.tail().extend_from_slice(&[step; 7]),
+                    1 => outbox.push_shared(Bytes::from(vec![step; 7])),
+                    _ => {
+                        let count = next() as usize % (model.len() + 1);
+                        outbox.advance(count);
+                        model.drain(..count);
+                        continue;
+                    }
+                }
+                model.extend_from_slice(&[step; 7]);
+                assert_eq!(outbox.len(), model.len(), "seed {seed}");
+            }
+            let mut rest = Vec::new();
+            while let Some(chunk) = outbox.pop() {
+                rest.extend_from_slice(chunk.remaining());
+            }
+            assert_eq!(rest, model, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn bytes_in_flight_count_until_they_land() {
+        let mut outbox = Outbox::new();
+        outbox.tail().extend_from_slice(b"abc");
+        let chunk = outbox.pop().unwrap();
+        outbox.put_in_flight(chunk.remaining().len());
+        assert_eq!((outbox.len(), outbox.queued()), (3, 0));
+        outbox.landed(3);
+        assert!(outbox.is_empty());
+    }
+
+    fn seed_stream(seed: u64) -> impl FnMut() -> u64 {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 33
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A connected socket that no loop owns: just accepted, or just let go of.
+
+use crate::Addr;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A connected stream socket, owned as a value and free to move between threads.
+///
+/// It comes out of a driver in two ways, as an [accepted](crate::Sink::accepted) connection and as a
+/// [released](crate::Sink::released) one, and goes into a driver by
+/// [`adopt`](crate::Driver::adopt). Dropping it closes it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OwnedStream {
+    /// A TCP connection.
+    Tcp(TcpStream),
+    /// A unix stream connection.
+    #[cfg(unix)]
+    Unix(UnixStream),
+    /// A connection of a simulated network.
+    Simulated(Box<dyn SimulatedStream>),
+}
+
+/// What a simulated network puts behind [`OwnedStream::Simulated`].
+///
+/// `number` identifies the endpoint to the driver that adopts it. Reads and writes never wait:
+/// where a blocking socket would, they answer [`io::ErrorKind::WouldBlock`].
+pub trait SimulatedStream: Read + Write + Send + std::fmt::Debug {
+    /// The number of this endpoint in its world.
+    fn number(&self) -> u64;
+    /// Closes one or both directions.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// Keeps `drop` from closing the endpoint: a driver has adopted it.
+    fn forget(self: Box<Self>);
+}
+
+impl OwnedStream {
+    /// Makes reads and writes wait (`false`) or answer `WouldBlock` (`true`).
+    ///
+    /// A simulated stream never waits; for it this does nothing.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Limits how long a blocking read waits; `None` waits for ever.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(timeout),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.set_read_timeout(timeout),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Limits how long a blocking write waits; `None` waits for ever.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_write_timeout(timeout),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.set_write_timeout(timeout),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Closes the read half, the write half, or both.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(how),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.shutdown(how),
+            Self::Simulated(stream) => stream.shutdown(how),
+        }
+    }
+
+    /// The address of this end, where the kernel knows one.
+    pub fn local_addr(&self) -> io::Result<Addr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().map(Addr::from),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.local_addr().map(Addr::from),
+            Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The TCP stream, or the value unchanged if it is something else.
+    pub fn into_tcp(self) -> Result<TcpStream, Self> {
+        match self {
+            Self::Tcp(stream) => Ok(stream),
+            other => Err(other),
+        }
+    }
+
+    /// The unix stream, or the value unchanged if it is something else.
+    #[cfg(unix)]
+    pub fn into_unix(self) -> Result<UnixStream, Self> {
+        match self {
+            Self::Unix(stream) => Ok(stream),
+            other => Err(other),
+        }
+    }
+}
+
+impl Read for OwnedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Simulated(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for OwnedStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Simulated(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
