@@ -1,0 +1,106 @@
+//! The two traits between bytes and frames.
+
+use std::num::NonZeroUsize;
+
+/// What a decoder made of the bytes it was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step<F> {
+    /// One whole frame.
+    Frame {
+        /// The frame; it may borrow the decoder and the input.
+        frame: F,
+        /// How many bytes of the input it took, prefix, separator and skipped bytes included.
+        used: usize,
+    },
+    /// No frame yet: with fewer than this many further bytes the answer would be the same.
+    ///
+    /// A lower bound, 1 when the decoder cannot know more. It is exact for what a length announces, so
+    /// that a caller may wait for a large payload without asking again for every segment.
+    Need(NonZeroUsize),
+}
+
+impl<F> Step<F> {
+    /// [`Step::Need`] of `bytes`, or of 1 where the decoder computed 0.
+    pub fn need(bytes: usize) -> Self {
+        Step::Need(NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN))
+    }
+
+    /// The same step with another frame.
+    pub fn map<G>(self, change: impl FnOnce(F) -> G) -> Step<G> {
+        match self {
+            Step::Frame { frame, used } => Step::Frame { frame: change(frame), used },
+            Step::Need(bytes) => Step::Need(bytes),
+        }
+    }
+}
+
+/// Cuts frames from the front of received bytes.
+///
+/// # How to drive it
+///
+/// Show it all bytes not yet consumed. On [`Step::Frame`] drop the first `used` bytes and call again; on
+/// [`Step::Need`] keep every byte, and call again when more have been appended.
+///
+/// ```
+/// use mainspring_wire::{Decode, Separator, Step};
+///
+/// let mut lines = Separator::new(b"\n");
+/// let mut received = *b"one\ntwo\nthr";
+/// let (mut start, mut seen) = (0, Vec::new());
+/// loop {
+///     match lines.decode(&mut received[start..])? {
+///         Step::Frame { frame, used } => {
+///             seen.push(frame.to_vec());
+///             start += used;
+///         }
+///         Step::Need(_) => break, // keep received[start..] and append to it
+///     }
+/// }
+/// assert_eq!(seen, [b"one", b"two"]);
+/// assert_eq!(&received[start..], b"thr");
+/// # Ok::<(), mainspring_wire::framing::Error>(())
+/// ```
+///
+/// # What both sides keep
+///
+/// * The input starts at the first unconsumed byte. After `Need` the next input starts with the same
+///   bytes (as the decoder left them) and may only be longer: decoders remember how far they have
+///   looked, so that a frame that arrives byte by byte costs time linear in its length.
+/// * `used <= input.len()`. `used` may be 0 only where a decoder says so.
+/// * A decoder may write into the bytes of the frame that it returns (to unescape or unmask in place), and
+///   into no others.
+/// * Errors latch: after an error every later call returns the same error, whatever the input. Bytes after
+///   a framing error have no meaning.
+///
+/// The frame borrows the decoder as well as the input, so that a decoder can keep the offsets of a frame's
+/// parts in memory that it uses again for the next frame.
+pub trait Decode {
+    /// What comes out.
+    type Frame<'a>
+    where
+        Self: 'a;
+    /// Why no further frame can come out.
+    type Error;
+
+    /// Looks at `input` for one frame.
+    ///
+    /// # Errors
+    ///
+    /// The input is not what the format allows, or is over a limit. The same error comes back from every
+    /// later call.
+    fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<Self::Frame<'a>>, Self::Error>;
+}
+
+/// Appends items to an output buffer.
+pub trait Encode<T: ?Sized> {
+    /// Why an item cannot be encoded.
+    type Error;
+
+    /// Appends `item` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The format cannot carry the item, or it is over a limit; `out` is as it was. Unlike those of a
+    /// decoder these errors do not latch: the next item may be sound.
+    fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Self::Error>;
+}
