@@ -4,6 +4,7 @@
 
 mod codec;
 pub mod framing;
+pub mod resp;
 pub mod varint;
 
 pub use codec::{Decode, Encode, Step};

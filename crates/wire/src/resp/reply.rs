@@ -1,0 +1,95 @@
+//! Replies, appended to an output buffer.
+
+use super::number;
+
+/// Appends a simple string, `+OK`. CR and LF in `text` become spaces, since a line end would end it.
+pub fn simple(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'+');
+    line(out, text);
+}
+
+/// Appends an error, `-ERR unknown command`; `text` starts with its code. CR and LF become spaces.
+pub fn error(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'-');
+    line(out, text);
+}
+
+/// Appends an integer, `:42`.
+pub fn integer(out: &mut Vec<u8>, value: i64) {
+    out.push(b':');
+    number::append(value, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a bulk string: any bytes, with their length in front.
+pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    header(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the null bulk string, `$-1`: there is no such value.
+pub fn null(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"$-1\r\n");
+}
+
+/// Appends the null array, `*-1`.
+pub fn null_array(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*-1\r\n");
+}
+
+/// Appends the head of an array; the next `len` replies are its elements.
+pub fn array_header(out: &mut Vec<u8>, len: usize) {
+    header(out, b'*', len);
+}
+
+fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
+    out.push(kind);
+    number::append_unsigned(len as u64, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(out: &mut Vec<u8>, text: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(text);
+    if memchr::memchr2(b'\r', b'\n', text).is_some() {
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_of_the_protocol_document() {
+        let mut out = Vec::new();
+        simple(&mut out, b"OK");
+        error(&mut out, b"WRONGTYPE Operation against a key holding the wrong kind of value");
+        integer(&mut out, 1000);
+        integer(&mut out, -1);
+        bulk(&mut out, b"hello");
+        bulk(&mut out, b"");
+        null(&mut out);
+        null_array(&mut out);
+        array_header(&mut out, 0);
+        array_header(&mut out, 12);
+        let expected = "+OK\r\n\
+            -WRONGTYPE Operation against a key holding the wrong kind of value\r\n\
+            :1000\r\n:-1\r\n$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n*12\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_line_end_in_an_error_becomes_spaces() {
+        let mut out = b"\r\n".to_vec();
+        error(&mut out, b"ERR unknown command 'a\r\nb\n'");
+        simple(&mut out, b"a\rb");
+        assert_eq!(out, b"\r\n-ERR unknown command 'a  b '\r\n+a b\r\n");
+    }
+}
