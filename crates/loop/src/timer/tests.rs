@@ -1,0 +1,346 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use super::*;
+
+impl<T: Copy> TimerWheel<T> {
+    /// Checks everything that the fields promise about each other.
+    fn invariants(&self) {
+        let mut timers = self.check_list(DUE, |entry| assert!(entry.deadline <= self.now));
+        for level in 0..LEVELS {
+            assert_eq!(self.levels >> level & 1 == 1, self.occupied[level] != 0, "level {level}");
+            for slot in 0..SLOTS {
+                let count = self.check_list(head_of(level, slot), |entry| {
+                    assert!(entry.deadline >= self.now);
+                    assert_eq!(slot_of(self.now, entry.deadline), (level, slot));
+                });
+                assert_eq!(self.occupied[level] >> slot & 1 == 1, count > 0, "{level}/{slot}");
+                timers += count;
+            }
+        }
+        assert_eq!(timers, self.len);
+        let mut free = 0;
+        let mut index = self.free;
+        while index != NIL {
+            assert!(self.entry(index).payload.is_none());
+            index = self.entry(index).next;
+            free += 1;
+        }
+        assert_eq!(HEADS as usize + timers + free, self.entries.len());
+    }
+
+    fn check_list(&self, head: u32, check: impl Fn(&Entry<T>)) -> usize {
+        assert!(self.entry(head).payload.is_none());
+        let (mut count, mut before, mut index) = (0, head, self.entry(head).next);
+        while index != head {
+            let entry = self.entry(index);
+            assert_eq!(entry.prev, before);
+            assert!(entry.payload.is_some());
+            check(entry);
+            (before, index) = (index, entry.next);
+            count += 1;
+        }
+        assert_eq!(self.entry(head).prev, before);
+        count
+    }
+
+    fn pop_all(&mut self) -> Vec<T> {
+        std::iter::from_fn(|| self.pop_due()).map(|(_, payload)| payload).collect()
+    }
+}
+
+#[test]
+fn fires_in_deadline_order_and_ties_in_arming_order() {
+    let mut wheel = TimerWheel::new();
+    for (deadline, name) in [(70, 'd'), (5, 'a'), (5000, 'f'), (70, 'e'), (6, 'b'), (69, 'c')] {
+        wheel.arm(deadline, name);
+    }
+    wheel.advance(4);
+    assert!(!wheel.has_due());
+    wheel.advance(5);
+    assert_eq!(wheel.pop_all(), ['a']);
+    wheel.advance(1 << 20);
+    assert_eq!(wheel.pop_all(), ['b', 'c', 'd', 'e', 'f']);
+    assert_eq!(wheel.len(), 0);
+    wheel.invariants();
+}
+
+/// One timer reaches the tick from an upper level, the other was armed near it: still first come, first served.
+#[test]
+fn ties_keep_their_order_across_levels() {
+    let mut wheel = TimerWheel::new();
+    wheel.arm(100_000, 1);
+    wheel.advance(96_000);
+    wheel.arm(100_000, 2);
+    wheel.advance(99_950);
+    wheel.arm(100_000, 3);
+    wheel.advance(99_999);
+    wheel.arm(100_000, 4);
+    assert_eq!(wheel.pop_all(), []);
+    wheel.advance(100_000);
+    assert_eq!(wheel.pop_all(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_past_deadline_fires_at_the_next_advance_and_not_before() {
+    let mut wheel = TimerWheel::new();
+    wheel.advance(1_000);
+    wheel.arm(1_001, 'c');
+    wheel.arm(1_000, 'a');
+    wheel.arm(3, 'b');
+    assert!(!wheel.has_due());
+    assert_eq!(wheel.next_tick(), Some(1_000));
+    wheel.advance(1_000);
+    assert_eq!(wheel.pop_all(), ['a', 'b']);
+    assert_eq!(wheel.next_tick(), Some(1_001));
+}
+
+#[test]
+fn time_does_not_run_backwards() {
+    let mut wheel = TimerWheel::new();
+    wheel.advance(500);
+    wheel.arm(500, 'a');
+    wheel.advance(20);
+    assert_eq!(wheel.pop_all(), ['a']);
+    wheel.arm(510, 'b');
+    wheel.advance(0);
+    assert!(!wheel.has_due());
+    wheel.invariants();
+}
+
+#[test]
+fn cancels_waiting_and_due_timers_once() {
+    let mut wheel = TimerWheel::new();
+    let [a, b, c] = [10, 10, 5_000].map(|deadline| wheel.arm(deadline, deadline));
+    wheel.advance(10);
+    assert_eq!(wheel.cancel(a), Some(10));
+    assert_eq!(wheel.cancel(a), None);
+    assert_eq!(wheel.cancel(c), Some(5_000));
+    assert_eq!(wheel.next_tick(), None);
+    assert_eq!(wheel.pop_due(), Some((b, 10)));
+    assert_eq!(wheel.cancel(b), None);
+    assert_eq!(wheel.len(), 0);
+    wheel.invariants();
+}
+
+#[test]
+fn a_stale_id_does_not_touch_the_timer_in_its_place() {
+    let mut wheel = TimerWheel::new();
+    let old = wheel.arm(10, 'a');
+    wheel.cancel(old);
+    let new = wheel.arm(20, 'b');
+    assert_eq!(old.index, new.index);
+    assert_ne!(old, new);
+    assert_eq!(wheel.cancel(old), None);
+    assert_eq!(wheel.cancel(new), Some('b'));
+}
+
+#[test]
+fn an_id_of_another_wheel_is_harmless() {
+    let mut wheel = TimerWheel::<char>::new();
+    for index in [0, DUE, HEADS, u32::MAX] {
+        assert_eq!(wheel.cancel(TimerId { index, generation: 0 }), None);
+    }
+    wheel.invariants();
+}
+
+#[test]
+fn every_tick_has_a_place() {
+    let mut wheel = TimerWheel::new();
+    for bit in 0..64 {
+        wheel.arm(1 << bit, 1u64 << bit);
+    }
+    wheel.arm(u64::MAX, u64::MAX);
+    wheel.invariants();
+    for bit in 0..64 {
+        wheel.advance((1 << bit) - 1);
+        assert!(!wheel.has_due(), "bit {bit}");
+        wheel.advance(1 << bit);
+        assert_eq!(wheel.pop_all(), [1 << bit]);
+        wheel.invariants();
+    }
+    wheel.advance(u64::MAX);
+    assert_eq!(wheel.pop_all(), [u64::MAX]);
+    wheel.arm(u64::MAX, 0);
+    wheel.advance(u64::MAX);
+    assert_eq!(wheel.pop_all(), [0]);
+}
+
+/// A loop that sleeps until `next_tick` each time wakes at most once a level.
+#[test]
+fn following_next_tick_arrives_on_time_in_few_steps() {
+    for deadline in [1, 63, 64, 65, 4_095, 4_096, 123_456_789, (1 << 40) + 12_345, u64::MAX] {
+        let mut wheel = TimerWheel::new();
+        wheel.arm(deadline, ());
+        let mut steps = 0;
+        while !wheel.has_due() {
+            let tick = wheel.next_tick().expect("a timer waits");
+            assert!(tick > wheel.now && tick <= deadline);
+            wheel.advance(tick);
+            steps += 1;
+        }
+        assert_eq!(wheel.now, deadline);
+        assert!(steps <= LEVELS, "{steps} steps to {deadline}");
+    }
+}
+
+#[test]
+fn next_tick_is_exact_within_the_lowest_level() {
+    let mut wheel = TimerWheel::new();
+    wheel.advance(6_400);
+    wheel.arm(6_463, ());
+    assert_eq!(wheel.next_tick(), Some(6_463));
+    wheel.arm(6_430, ());
+    assert_eq!(wheel.next_tick(), Some(6_430));
+    wheel.advance(6_430);
+    assert_eq!(wheel.next_tick(), Some(6_463));
+}
+
+#[test]
+fn a_warm_wheel_does_not_grow() {
+    let mut wheel = TimerWheel::new();
+    let arm_all = |wheel: &mut TimerWheel<u64>| -> Vec<_> {
+        (0..1_000).map(|n| wheel.arm(wheel.now + n * 17, n)).collect()
+    };
+    let ids = arm_all(&mut wheel);
+    let capacity = wheel.entries.capacity();
+    for id in ids {
+        wheel.cancel(id);
+    }
+    for round in 0..50 {
+        arm_all(&mut wheel);
+        wheel.advance(wheel.now + 16_983 + round);
+        assert_eq!(wheel.pop_all().len(), 1_000);
+    }
+    assert_eq!(wheel.entries.capacity(), capacity);
+}
+
+/// What the wheel promises, by the simplest means.
+#[derive(Default)]
+struct Model {
+    now: u64,
+    armed: u64,
+    /// By deadline, then order of arming, which is also the payload.
+    waiting: BTreeMap<(u64, u64), TimerId>,
+    due: VecDeque<(u64, TimerId)>,
+}
+
+impl Model {
+    fn advance(&mut self, tick: u64) {
+        self.now = self.now.max(tick);
+        while let Some(first) = self.waiting.first_entry().filter(|e| e.key().0 <= self.now) {
+            let ((_, payload), id) = first.remove_entry();
+            self.due.push_back((payload, id));
+        }
+    }
+
+    fn cancel(&mut self, id: TimerId) -> Option<u64> {
+        if let Some(at) = self.due.iter().position(|due| due.1 == id) {
+            return self.due.remove(at).map(|due| due.0);
+        }
+        let key = self.waiting.iter().find(|waiting| *waiting.1 == id).map(|waiting| *waiting.0)?;
+        self.waiting.remove(&key);
+        Some(key.1)
+    }
+}
+
+/// A distance in ticks: often on or beside the border of a level.
+fn distance(rng: &mut fastrand::Rng) -> u64 {
+    match rng.u32(0..8) {
+        0 => 0,
+        1..=3 => rng.u64(0..200),
+        4 => rng.u64(0..10_000),
+        5 => (1 << (6 * rng.u32(1..7))) + rng.u64(0..3) - 1,
+        6 => 1 << rng.u32(0..44),
+        _ => rng.u64(..) >> rng.u32(0..64),
+    }
+}
+
+/// A tick at some distance from `now`, at times the last before or the first of a block of an upper level.
+fn later(rng: &mut fastrand::Rng, now: u64) -> u64 {
+    let tick = now.saturating_add(distance(rng));
+    match rng.u32(0..8) {
+        0 => tick | ((1 << (6 * rng.u32(1..5))) - 1),
+        1 => (tick | ((1 << (6 * rng.u32(1..5))) - 1)).saturating_add(1),
+        _ => tick,
+    }
+}
+
+fn run_against_model(seed: u64, operations: usize) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut wheel = TimerWheel::new();
+    let mut model = Model::default();
+    let mut ids = Vec::new();
+    // Some runs start late, where the bits of the upper levels are set.
+    let start = if rng.bool() { 0 } else { rng.u64(..) >> rng.u32(0..60) };
+    wheel.advance(start);
+    model.advance(start);
+    for operation in 0..operations {
+        match rng.u32(0..10) {
+            0..=3 => {
+                let past = rng.u32(0..8) == 0;
+                let tick = distance(&mut rng);
+                let deadline = if past { tick } else { later(&mut rng, model.now) };
+                let id = wheel.arm(deadline, model.armed);
+                model.waiting.insert((deadline.max(model.now), model.armed), id);
+                model.armed += 1;
+                ids.push(id);
+            }
+            4..=5 if !ids.is_empty() => {
+                // Ids stay in the list after their end, so that stale ones are tried too.
+                let id = ids[rng.usize(ids.len() - ids.len().min(40)..ids.len())];
+                assert_eq!(wheel.cancel(id), model.cancel(id), "cancel, operation {operation}");
+            }
+            6 => {
+                let back = rng.u64(0..100);
+                wheel.advance(model.now.saturating_sub(back));
+                model.advance(model.now.saturating_sub(back));
+            }
+            7..=8 => {
+                let tick = match wheel.next_tick() {
+                    Some(tick) if rng.bool() => tick,
+                    _ if rng.u32(0..4) == 0 => later(&mut rng, model.now),
+                    _ => model.now.saturating_add(rng.u64(0..100)),
+                };
+                wheel.advance(tick);
+                model.advance(tick);
+            }
+            _ => {
+                for _ in 0..rng.u32(0..6) {
+                    let popped = model.due.pop_front().map(|(payload, id)| (id, payload));
+                    assert_eq!(wheel.pop_due(), popped, "pop, operation {operation}");
+                }
+            }
+        }
+        compare(&wheel, &model);
+        if operation % 16 == 0 {
+            wheel.invariants();
+        }
+    }
+    wheel.advance(u64::MAX);
+    model.advance(u64::MAX);
+    let rest: Vec<_> = model.due.iter().map(|due| due.0).collect();
+    assert_eq!(wheel.pop_all(), rest);
+    wheel.invariants();
+}
+
+fn compare(wheel: &TimerWheel<u64>, model: &Model) {
+    assert_eq!(wheel.len(), model.waiting.len() + model.due.len());
+    assert_eq!(wheel.has_due(), !model.due.is_empty());
+    let earliest = model.waiting.keys().next().map(|key| key.0);
+    let next = wheel.next_tick();
+    assert_eq!(next.is_some(), earliest.is_some());
+    if let (Some(next), Some(earliest)) = (next, earliest) {
+        assert!(next >= model.now && next <= earliest, "{next} for {earliest}");
+        if earliest >> SLOT_BITS == model.now >> SLOT_BITS {
+            assert_eq!(next, earliest);
+        }
+    }
+}
+
+#[test]
+fn agrees_with_a_sorted_map() {
+    for seed in 0..4_000 {
+        let run = std::panic::catch_unwind(|| run_against_model(seed, 150));
+        assert!(run.is_ok(), "seed {seed}");
+    }
+}
