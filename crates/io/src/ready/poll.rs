@@ -1,0 +1,251 @@
+//! One turn of the driver: ask the kernel, tell what is due, serve what is ready.
+
+use super::stream::Served;
+use super::table::{Socket, State, Table};
+use super::{ReadyDriver, WAKE, clock, enqueue};
+use crate::{Key, OwnedStream, Sink};
+use mio::event::Event;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// A poller that fails this often in a row is lost.
+const FAILED_WAITS: u32 = 1_000;
+/// Between failed waits, so that a failing poller does not take the processor.
+const AFTER_FAILED_WAIT: Duration = Duration::from_millis(1);
+
+/// How long sends that the system had no memory for wait: no event tells when it has.
+const STARVED_SEND: Duration = Duration::from_millis(1);
+
+/// Something that happened between polls.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The loop closed the socket.
+    Closed(Key),
+    /// The loop gave the socket up.
+    Released(Key, OwnedStream),
+    /// A handshake failed before the poller knew the socket.
+    NeverOpened(Key, io::Error),
+    /// A send failed. The socket is still in the table.
+    Broken(Key, io::Error),
+    /// So many datagrams were refused.
+    Dropped(Key, usize, io::Error),
+}
+
+impl ReadyDriver {
+    pub(super) fn run_turn(
+        &mut self,
+        timeout: Option<Duration>,
+        sink: &mut impl Sink,
+    ) -> io::Result<()> {
+        let remembered = !self.reports.is_empty() || !self.queue.is_empty();
+        // Two turns in a row without the kernel would let one busy connection silence the others.
+        let ask = !remembered || !self.asked;
+        if ask {
+            let timeout = if remembered { Some(Duration::ZERO) } else { self.until_retry(timeout) };
+            self.wait(timeout)?;
+        }
+        self.asked = ask;
+        self.now = clock();
+        sink.begin(self.now);
+        self.tell_reports(sink);
+        self.wake_rested_listeners();
+        if ask {
+            self.note_events();
+            self.resume_starved_sends();
+        }
+        self.serve_queue(sink);
+        Ok(())
+    }
+
+    /// `timeout`, or less if a listener wants to try again before.
+    fn until_retry(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        let mut shortest = timeout;
+        for key in &self.resting {
+            if let Some(at) = retry_at(&mut self.table, *key) {
+                let rest = at.saturating_duration_since(self.now);
+                shortest = Some(shortest.map_or(rest, |timeout| timeout.min(rest)));
+            }
+        }
+        if self.starved.is_empty() {
+            return shortest;
+        }
+        Some(shortest.map_or(STARVED_SEND, |timeout| timeout.min(STARVED_SEND)))
+    }
+
+    /// Asks the kernel. A wait that fails is a wait that brought nothing, until it keeps failing.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poller.poll(&mut self.events, timeout) {
+            Ok(()) => {
+                self.failed_waits = 0;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.events.clear();
+                self.failed_waits += 1;
+                tracing::debug!(%error, in_a_row = self.failed_waits, "the poller failed");
+                if self.failed_waits >= FAILED_WAITS {
+                    return Err(error);
+                }
+                pause_after_failure();
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_reports(&mut self, sink: &mut impl Sink) {
+        while let Some(report) = self.reports.pop_front() {
+            match report {
+                Report::Closed(key) => sink.closed(key),
+                Report::Released(key, stream) => sink.released(key, stream),
+                Report::Dropped(key, count, error) => sink.datagram_dropped(key, count, error),
+                Report::NeverOpened(key, error) => {
+                    sink.failed(key, error);
+                    sink.closed(key);
+                }
+                Report::Broken(key, error) => {
+                    if let Some((Socket::Stream(mut stream), state)) = self.table.remove(key) {
+                        stream.receive_rest(key, state, &mut self.buffer, sink);
+                        drop(stream);
+                        sink.failed(key, error);
+                        sink.closed(key);
+                        self.relieve_listeners();
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake_rested_listeners(&mut self) {
+        let mut index = 0;
+        while let Some(&key) = self.resting.get(index) {
+            match retry_at(&mut self.table, key) {
+                Some(at) if at > self.now => index += 1,
+                _ => {
+                    self.resting.swap_remove(index);
+                    self.end_rest(key);
+                }
+            }
+        }
+    }
+
+    fn resume_starved_sends(&mut self) {
+        while let Some(key) = self.starved.pop() {
+            if let Some(slot) = self.table.get_mut(key)
+                && slot.state.has(State::WAITING)
+            {
+                slot.state.set(State::WRITABLE);
+                enqueue(&mut self.queue, key, &mut slot.state);
+            }
+        }
+    }
+
+    fn note_events(&mut self) {
+        for event in &self.events {
+            if event.token() == WAKE {
+                self.wake.lower();
+            } else {
+                note(event, &mut self.table, &mut self.queue);
+            }
+        }
+    }
+
+    /// Serves each queued key once, as far as the budgets reach.
+    fn serve_queue(&mut self, sink: &mut impl Sink) {
+        let mut delivered = 0;
+        let mut accepts = self.limits.accepts_per_turn.max(1);
+        for _ in 0..self.queue.len() {
+            if delivered >= self.limits.bytes_per_turn {
+                return;
+            }
+            let Some(key) = self.queue.pop_front() else {
+                return;
+            };
+            self.serve(key, &mut delivered, &mut accepts, sink);
+        }
+    }
+
+    fn serve(
+        &mut self,
+        key: Key,
+        delivered: &mut usize,
+        accepts: &mut usize,
+        sink: &mut impl Sink,
+    ) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
+        slot.state.clear(State::QUEUED);
+        let state = &mut slot.state;
+        let served = match &mut slot.socket {
+            Socket::Stream(stream) => stream.serve(key, state, &mut self.buffer, delivered, sink),
+            Socket::Listener(listener) => {
+                let served = listener.serve(key, accepts, self.now, sink);
+                if listener.retry_at().is_some() {
+                    state.set(State::RESTING);
+                    self.resting.push(key);
+                }
+                served
+            }
+            Socket::Datagram(socket) => {
+                socket.serve(key, state, &mut self.batches, delivered, sink)
+            }
+            Socket::Vacant => return,
+        };
+        match served {
+            Served::Idle => {}
+            Served::Again => enqueue(&mut self.queue, key, state),
+            Served::Failed(error) => {
+                drop(self.table.remove(key));
+                sink.failed(key, error);
+                sink.closed(key);
+                self.relieve_listeners();
+            }
+        }
+    }
+}
+
+/// Turns an event into bits of its socket, and queues the socket if that makes it have to do.
+fn note(event: &Event, table: &mut Table, queue: &mut VecDeque<Key>) {
+    let Some((key, slot)) = table.of_token(event.token()) else {
+        return;
+    };
+    let state = &mut slot.state;
+    let (error, read_closed) = (event.is_error(), event.is_read_closed());
+    if !state.has(State::ENDED) {
+        if event.is_readable() || read_closed || error {
+            state.set(State::READABLE);
+        }
+        if read_closed || error {
+            state.set(State::HANGUP);
+        }
+    }
+    if error {
+        state.set(State::ERROR);
+    }
+    if state.has(State::WAITING) && (event.is_writable() || event.is_write_closed() || error) {
+        state.set(State::WRITABLE);
+    }
+    let due = state.has(State::RECEIVING.and(State::READABLE))
+        || state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
+        || matches!(slot.socket, Socket::Listener(_)) && !state.has(State::RESTING);
+    if due {
+        enqueue(queue, key, state);
+    }
+}
+
+fn retry_at(table: &mut Table, key: Key) -> Option<Instant> {
+    match &table.get_mut(key)?.socket {
+        Socket::Listener(listener) => listener.retry_at(),
+        _ => None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only while the poller itself fails")]
+fn pause_after_failure() {
+    std::thread::sleep(AFTER_FAILED_WAIT);
+}

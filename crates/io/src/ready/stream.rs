@@ -1,0 +1,293 @@
+//! One connected, or connecting, stream socket.
+
+use super::table::State;
+use crate::{Addr, Flow, Key, Outbox, OwnedStream, SendState, Sink};
+use mio::net::TcpStream;
+#[cfg(unix)]
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token, event::Source};
+use socket2::SockRef;
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::Shutdown;
+use std::time::Duration;
+
+/// Whether the kernel raises a new edge after a read or write that fell short, so that the one that
+/// finds nothing can be saved. epoll and kqueue do; elsewhere only `WouldBlock` arms the next event.
+const SHORT_MEANS_DRAINED: bool = cfg!(unix);
+
+/// Keeps a write to a connection that the peer has closed from raising SIGPIPE.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+/// Here the socket option SO_NOSIGPIPE does that, set when the socket is made.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+const SEND_FLAGS: i32 = 0;
+
+#[derive(Debug)]
+pub(super) enum StreamSocket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// How a socket left its turn.
+#[derive(Debug)]
+pub(super) enum Served {
+    /// Nothing more to do until the next event.
+    Idle,
+    /// There is more; it stands at the back of the queue.
+    Again,
+    /// It broke.
+    Failed(io::Error),
+}
+
+/// Runs `$body` with the socket inside, whatever its family.
+macro_rules! with_socket {
+    ($self:expr, $socket:ident => $body:expr) => {
+        match $self {
+            StreamSocket::Tcp($socket) => $body,
+            #[cfg(unix)]
+            StreamSocket::Unix($socket) => $body,
+        }
+    };
+}
+
+impl StreamSocket {
+    pub(super) fn from_owned(stream: OwnedStream) -> io::Result<Self> {
+        if let OwnedStream::Simulated(_) = stream {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "a stream of a simulated network cannot join the kernel's",
+            ));
+        }
+        stream.set_nonblocking(true)?;
+        Ok(Self::from_nonblocking(stream))
+    }
+
+    /// Takes in a socket of the kernel that never waits.
+    pub(super) fn from_nonblocking(stream: OwnedStream) -> Self {
+        match stream {
+            OwnedStream::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)),
+            #[cfg(unix)]
+            OwnedStream::Unix(stream) => Self::Unix(UnixStream::from_std(stream)),
+            OwnedStream::Simulated(_) => unreachable!("callers keep simulated streams out"),
+        }
+    }
+
+    pub(super) fn into_owned(self) -> OwnedStream {
+        match self {
+            Self::Tcp(stream) => OwnedStream::Tcp(stream.into()),
+            #[cfg(unix)]
+            Self::Unix(stream) => OwnedStream::Unix(stream.into()),
+        }
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        with_socket!(self, socket => socket.register(registry, token, both))
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        with_socket!(self, socket => socket.deregister(registry))
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    pub(super) fn as_sock_ref(&self) -> SockRef<'_> {
+        with_socket!(self, socket => SockRef::from(socket))
+    }
+
+    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        with_socket!(self, socket => socket.shutdown(how))
+    }
+
+    /// Makes the drop that follows reset the connection.
+    pub(super) fn reset_on_drop(&self) {
+        if self.is_tcp() {
+            let _ = self.as_sock_ref().set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        with_socket!(self, socket => socket.take_error())
+    }
+
+    fn local_addr(&self) -> io::Result<Addr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().map(super::plain),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.local_addr().map(Addr::from),
+        }
+    }
+
+    fn check_connected(&self) -> io::Result<()> {
+        with_socket!(self, socket => socket.peer_addr().map(drop))
+    }
+
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match with_socket!(self, socket => socket.read(buffer)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// One system call: how many bytes it offered, and how many the kernel took.
+    fn send_once(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
+        if let Some(bytes) = outbox.contiguous() {
+            let send = with_socket!(self, socket => socket
+                .try_io(|| SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)));
+            return (bytes.len(), send);
+        }
+        let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
+        let filled = outbox.slices(&mut slices);
+        let slices = &slices[..filled];
+        // Not `writev`: it cannot be told to keep SIGPIPE down.
+        let send = with_socket!(self, socket => socket
+            .try_io(|| SockRef::from(socket).send_vectored_with_flags(slices, SEND_FLAGS)));
+        (slices.iter().map(|slice| slice.len()).sum(), send)
+    }
+
+    /// Sends until the outbox is empty or the socket is full.
+    pub(super) fn send(&self, outbox: &mut Outbox) -> io::Result<SendState> {
+        while outbox.queued() > 0 {
+            let (offered, sent) = self.send_once(outbox);
+            match sent {
+                Ok(taken) => {
+                    outbox.advance(taken);
+                    if taken < offered && SHORT_MEANS_DRAINED {
+                        return Ok(SendState::Waiting);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(SendState::Waiting);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(SendState::Done)
+    }
+
+    /// Does what the events of this turn, or earlier ones, have left to do.
+    pub(super) fn serve(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        buffer: &mut [u8],
+        delivered: &mut usize,
+        sink: &mut impl Sink,
+    ) -> Served {
+        let served = self.try_serve(key, state, buffer, delivered, sink);
+        match served {
+            Err(error) => Served::Failed(error),
+            Ok(()) if state.has(State::RECEIVING.and(State::READABLE)) => Served::Again,
+            Ok(()) => Served::Idle,
+        }
+    }
+
+    fn try_serve(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        buffer: &mut [u8],
+        delivered: &mut usize,
+        sink: &mut impl Sink,
+    ) -> io::Result<()> {
+        if state.has(State::CONNECTING) && !self.finish_connect(key, state, sink)? {
+            return Ok(());
+        }
+        if state.has(State::RECEIVING.and(State::READABLE)) {
+            self.receive(key, state, buffer, delivered, sink)?;
+        }
+        // What can be read comes before the error; one that reading did not show is asked for.
+        if state.has(State::ERROR) && !state.has(State::RECEIVING.and(State::READABLE)) {
+            state.clear(State::ERROR);
+            if let Some(error) = self.take_error()? {
+                return Err(error);
+            }
+        }
+        if state.has(State::WAITING.and(State::WRITABLE)) {
+            state.clear(State::WAITING.and(State::WRITABLE));
+            sink.sent(key, 0);
+        }
+        Ok(())
+    }
+
+    /// Whether the handshake is over.
+    fn finish_connect(
+        &self,
+        key: Key,
+        state: &mut State,
+        sink: &mut impl Sink,
+    ) -> io::Result<bool> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        match self.check_connected() {
+            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+            other => other?,
+        }
+        let local = self.local_addr()?;
+        state.clear(State::CONNECTING.and(State::ERROR));
+        sink.connected(key, local);
+        Ok(true)
+    }
+
+    fn receive(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        buffer: &mut [u8],
+        delivered: &mut usize,
+        sink: &mut impl Sink,
+    ) -> io::Result<()> {
+        loop {
+            let count = match self.recv(buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.clear(State::READABLE.and(State::HANGUP));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            if count == 0 {
+                state.clear(State::READABLE.and(State::HANGUP));
+                state.set(State::ENDED);
+                sink.eof(key);
+                return Ok(());
+            }
+            *delivered += count;
+            let short = count < buffer.len();
+            if short && SHORT_MEANS_DRAINED && !state.has(State::HANGUP) {
+                state.clear(State::READABLE);
+            }
+            if sink.data(key, &mut buffer[..count]) == Flow::Pause {
+                state.clear(State::RECEIVING);
+                return Ok(());
+            }
+            // After a hangup no further event will tell of the end: read on to see it now.
+            if !short || !state.has(State::HANGUP) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After a failed send: delivers what the peer had sent before, as far as it fits one buffer.
+    pub(super) fn receive_rest(
+        &mut self,
+        key: Key,
+        state: State,
+        buffer: &mut [u8],
+        sink: &mut impl Sink,
+    ) {
+        if state.has(State::RECEIVING)
+            && !state.any(State::ENDED.and(State::CONNECTING))
+            && let Ok(count @ 1..) = self.recv(buffer)
+        {
+            let _ = sink.data(key, &mut buffer[..count]);
+        }
+    }
+}

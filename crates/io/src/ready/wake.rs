@@ -1,0 +1,45 @@
+//! Ends a sleeping poll from any thread.
+
+use mio::{Registry, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+/// The driver's end of its wakers, which share it and may outlive it.
+#[derive(Debug)]
+pub(super) struct WakeFlag {
+    kernel: mio::Waker,
+    /// Set by the first wake after a poll has seen the last one: the others need no system call.
+    raised: AtomicBool,
+}
+
+impl WakeFlag {
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Arc<Self>> {
+        let kernel = mio::Waker::new(registry, token)?;
+        Ok(Arc::new(Self { kernel, raised: AtomicBool::new(false) }))
+    }
+
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// The poll saw the wake. Whoever finds the flag raised until here has published what it
+    /// woke for, and that is seen by all that follows in this turn: hence acquire and release.
+    pub(super) fn lower(&self) {
+        self.raised.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl Wake for WakeFlag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // A wake that the kernel refuses must not keep later ones from trying.
+        if !self.raised.swap(true, Ordering::AcqRel) && self.kernel.wake().is_err() {
+            self.raised.store(false, Ordering::Release);
+        }
+    }
+}
