@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod decimal;
 pub mod framing;
+pub mod http1;
 pub mod resp;
 pub mod varint;
 

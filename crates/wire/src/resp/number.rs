@@ -1,5 +1,7 @@
 //! Decimal numbers as redis-server reads and writes them.
 
+use crate::decimal;
+
 /// The longest number in decimal: 19 digits and a sign, or 20 digits.
 const DIGITS_MAX: usize = 20;
 
@@ -51,22 +53,7 @@ pub(super) fn append(value: i64, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
-    append_unsigned(value.unsigned_abs(), out);
-}
-
-/// Appends `value` in decimal.
-pub(super) fn append_unsigned(mut value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; DIGITS_MAX];
-    let mut start = DIGITS_MAX;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
+    decimal::append(value.unsigned_abs(), out);
 }
 
 #[cfg(test)]
@@ -103,8 +90,5 @@ mod tests {
             append(value, &mut out);
             assert_eq!(out, value.to_string().as_bytes());
         }
-        let mut out = Vec::new();
-        append_unsigned(u64::MAX, &mut out);
-        assert_eq!(out, u64::MAX.to_string().as_bytes());
     }
 }

@@ -1,6 +1,7 @@
 //! Replies, appended to an output buffer.
 
 use super::number;
+use crate::decimal;
 
 /// Appends a simple string, `+OK`. CR and LF in `text` become spaces, since a line end would end it.
 pub fn simple(out: &mut Vec<u8>, text: &[u8]) {
@@ -45,7 +46,7 @@ pub fn array_header(out: &mut Vec<u8>, len: usize) {
 
 fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
     out.push(kind);
-    number::append_unsigned(len as u64, out);
+    decimal::append(len as u64, out);
     out.extend_from_slice(b"\r\n");
 }
 
