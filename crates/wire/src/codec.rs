@@ -73,7 +73,9 @@ impl<F> Step<F> {
 ///   a framing error have no meaning.
 ///
 /// The frame borrows the decoder as well as the input, so that a decoder can keep the offsets of a frame's
-/// parts in memory that it uses again for the next frame.
+/// parts in memory that it uses again for the next frame. Code that is generic over decoders, where a frame
+/// may have a destructor, ends the borrow with [`Step::map`] before it touches the input again:
+/// `decoder.decode(bytes).map(|step| step.map(|frame| handle(frame)))`.
 pub trait Decode {
     /// What comes out.
     type Frame<'a>

@@ -5,6 +5,7 @@
 mod codec;
 mod decimal;
 pub mod framing;
+pub mod fuzz;
 pub mod http1;
 pub mod resp;
 pub mod varint;

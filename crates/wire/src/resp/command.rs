@@ -10,10 +10,9 @@ use crate::codec::{Decode, Step};
 /// an inline command ends with LF or CR LF, is split at spaces, and may quote with `"` and `'`; a NUL hides
 /// the end of its line, until the line is too long.
 ///
-/// Blank requests (empty lines, `*0`, `*-1`) are skipped: they count into `used` of the command behind
-/// them. Where the input ends with blanks, so that no command is there to count them, they come out as one
-/// [blank](Command::is_blank) command without arguments, for the caller to consume and to ignore.
-/// Otherwise a peer could make its server hold blanks without limit.
+/// A blank request (an empty line, `*0`, `*-1`) comes out as a [blank](Command::is_blank) command, without
+/// arguments, for the caller to ignore as redis-server does. Were they skipped here, a peer that sends
+/// nothing else could make its server hold them without limit.
 ///
 /// Nothing is allocated per command: where the arguments are is kept in memory that is used again. What is
 /// announced allocates nothing either; the caller's bound on input not yet consumed bounds a command.
@@ -75,25 +74,20 @@ impl Commands {
     }
 
     fn parse(&mut self, input: &mut [u8]) -> Result<Step<()>, Error> {
-        while self.missing == 0 {
+        if self.missing == 0 {
             if self.ranges.capacity() > RANGES_KEPT {
                 self.ranges = Vec::new();
             }
             self.ranges.clear();
-            match input.get(self.at) {
-                None if self.at == 0 => return Ok(Step::need(1)),
-                None => return Ok(self.finish()),
-                Some(b'*') => {
-                    let Some(count) = self.count(input)? else { return Ok(Step::need(1)) };
-                    self.missing = count;
-                }
+            match input.first() {
+                None => return Ok(Step::need(1)),
+                Some(b'*') => match self.count(input)? {
+                    None => return Ok(Step::need(1)),
+                    Some(count) => self.missing = count,
+                },
                 Some(_) => {
-                    if !self.inline(input)? {
-                        return Ok(Step::need(1));
-                    }
-                    if !self.ranges.is_empty() {
-                        return Ok(self.finish());
-                    }
+                    let whole = self.inline(input)?;
+                    return Ok(if whole { self.finish() } else { Step::need(1) });
                 }
             }
         }
@@ -131,7 +125,7 @@ impl Commands {
         Ok(self.finish())
     }
 
-    /// Reads `*3\r\n`. Nothing and less are counts, of commands that are skipped.
+    /// Reads `*3\r\n`. Zero and less are counts, of blank requests.
     fn count(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
         let count = match number::short_line(&input[self.at + 1..]) {
             Some((count, used)) => {
@@ -260,7 +254,7 @@ impl<'a> Command<'a> {
         self.ranges.len()
     }
 
-    /// Whether it is no command but a run of blank requests, to be ignored: it has not even a name.
+    /// Whether it is a blank request, to be ignored without an answer: it has not even a name.
     pub fn is_blank(&self) -> bool {
         self.ranges.is_empty()
     }
