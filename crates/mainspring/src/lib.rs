@@ -1,1 +1,38 @@
 //! Event-loop networking: servers, clients and simulation on callback loops.
+//!
+//! This crate is the one to depend on. It re-exports the parts of the house under one roof:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | the root | [`serve`], [`Server`], [`Handler`] and what a handler is given |
+//! | [`simple`] | a server in five callbacks |
+//! | [`wire`] | codecs: framing, RESP, HTTP/1.1 heads |
+//! | [`io`] | drivers, for those who write one or turn loops themselves |
+//! | [`sim`] | the seeded driver, for tests without sockets |
+//!
+//! # The shortest server
+//!
+//! ```no_run
+//! use mainspring::Action;
+//!
+//! mainspring::serve("tcp://localhost:5000", |conn, input| {
+//!     conn.out().extend_from_slice(input.take());
+//!     Action::Continue
+//! })?;
+//! # Ok::<(), mainspring::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub use bytes::Bytes;
+pub use mainspring_io as io;
+pub use mainspring_io::{
+    Addr, Address, AddressError, DriverKind, DriverLimits, Keepalive, Linger, ListenOptions, OwnedStream,
+    Scheme, SocketOptions, UnixAddr,
+};
+pub use mainspring_loop::{
+    Action, Balance, CloseReason, Conn, ConnId, ConnStats, Cx, Datagram, Detached, Error, Full, Handle,
+    Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome, Server,
+    ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick, TimerId, serve, simple,
+};
+pub use mainspring_sim as sim;
+pub use mainspring_wire as wire;

@@ -1,0 +1,95 @@
+//! What happens when a timer fires: deadlines of connections, timers of handlers, ticks.
+
+use crate::core::Core;
+use crate::host::Event;
+use crate::slot::{Flags, Slot, Stage};
+use crate::state::{Alarm, Ticking};
+use crate::{CloseReason, Cx, Tick, TimerId};
+use mainspring_io::Key;
+
+impl Core {
+    /// Fires a bounded number of due timers.
+    pub(crate) fn timers(&mut self) {
+        let tick = self.state.tick();
+        self.state.timers.advance(tick);
+        for _ in 0..self.state.limits.posts_per_turn {
+            let Some((id, alarm)) = self.state.timers.pop_due() else { break };
+            match alarm {
+                Alarm::Guard(key) => self.guard(key),
+                Alarm::User(key) => self.user_timer(key, id),
+                Alarm::Tick(host) => self.tick(host),
+                Alarm::DrainOver => self.cut(),
+            }
+        }
+    }
+
+    /// A connection's guard fired: its deadline has come, or has moved on since the guard was armed.
+    fn guard(&mut self, key: Key) {
+        let (now, write_timeout) = (self.state.tick(), self.state.limits.write_timeout);
+        let Some(Slot::Conn(conn)) = self.state.slots.get_mut(key) else { return };
+        conn.guard = None;
+        if conn.deadline(write_timeout).is_none_or(|deadline| deadline > now) {
+            return self.state.arm_guard(key);
+        }
+        let waiting = conn.flags.has(Flags::WAITING);
+        let (stage, reason) = match conn.stage {
+            Stage::Dialing { .. } => (Stage::Aborting, CloseReason::DialTimeout),
+            Stage::Lingering { .. } => {
+                // As if the peer had ended: a reset could destroy a reply that it has yet to read.
+                conn.flags.set(Flags::EOF);
+                return self.state.mark_dirty(key);
+            }
+            _ if waiting => (Stage::Aborting, CloseReason::WriteTimeout),
+            _ => (Stage::Closing, CloseReason::IdleTimeout),
+        };
+        self.state.escalate(key, stage, reason);
+    }
+
+    fn user_timer(&mut self, key: Key, id: TimerId) {
+        let Some(conn) = self.state.conn(key) else { return };
+        if let Some(extra) = &mut conn.extra {
+            extra.timers.retain(|timer| *timer != id);
+        }
+        self.event(key, Event::Timer(id));
+    }
+
+    /// The first tick of each handler comes right after the start.
+    pub(crate) fn first_ticks(&mut self) {
+        let now = self.state.tick();
+        for host in 0..self.hosts.len() {
+            if self.state.index == 0 || self.state.hosts[host].ticks_on_every_loop {
+                self.state.timers.arm(now, Alarm::Tick(host as u32));
+                self.state.hosts[host].tick = Ticking::Armed;
+            }
+        }
+    }
+
+    fn tick(&mut self, host: u32) {
+        self.state.hosts[host as usize].tick = Ticking::Stopped;
+        let next = self.call(host, &"on_tick", |hosted, state| hosted.tick(&mut Cx { state, host }));
+        let ticking = match next {
+            Some(Tick::After(delay)) => {
+                self.state.timers.arm(self.state.tick_after(delay), Alarm::Tick(host));
+                Ticking::Armed
+            }
+            Some(Tick::Adaptive { busy, idle }) => {
+                let timer = self.state.timers.arm(self.state.tick_after(idle), Alarm::Tick(host));
+                Ticking::Adaptive { timer, earliest: self.state.tick_after(busy) }
+            }
+            Some(Tick::Stop) | None => Ticking::Stopped,
+        };
+        self.state.hosts[host as usize].tick = ticking;
+    }
+
+    /// There was traffic: brings adaptive ticks forward.
+    pub(crate) fn hasten_ticks(&mut self) {
+        for host in 0..self.hosts.len() {
+            if let Ticking::Adaptive { timer, earliest } = self.state.hosts[host].tick
+                && self.state.timers.cancel(timer).is_some()
+            {
+                self.state.timers.arm(earliest, Alarm::Tick(host as u32));
+                self.state.hosts[host].tick = Ticking::Armed;
+            }
+        }
+    }
+}

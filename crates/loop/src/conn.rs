@@ -1,0 +1,147 @@
+//! A connection inside a callback.
+
+use crate::order::Order;
+use crate::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
+use crate::state::{Alarm, Install, LoopState};
+use crate::{ConnId, ConnStats, Cx, Handler, HostId, TimerId};
+use bytes::Bytes;
+use mainspring_io::{Addr, Key, SocketOptions};
+use std::time::Duration;
+
+/// A connection, for the length of one callback.
+///
+/// What is appended to [`out`](Conn::out) leaves after the turn in one system call. How the connection
+/// goes on is said by the callback's [`Action`](crate::Action). To reach it later or from elsewhere, keep its [`id`](Conn::id).
+pub struct Conn<'a> {
+    pub(crate) state: &'a mut LoopState,
+    pub(crate) key: Key,
+}
+
+impl Conn<'_> {
+    /// The name of the connection, valid everywhere and for ever.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.state.id_of(self.key)
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> &Addr {
+        &self.slot().peer
+    }
+
+    /// This end; for an accepted connection the address that the peer connected to. While a dialled
+    /// connection is not up it is the unspecified address.
+    #[must_use]
+    pub fn local(&self) -> &Addr {
+        &self.slot().local
+    }
+
+    /// Which of [`ServerInfo::addrs`](crate::ServerInfo::addrs) it was accepted on; `None` if it was dialled.
+    #[must_use]
+    pub fn listener(&self) -> Option<usize> {
+        let listener = self.slot().listener;
+        (listener != NO_LISTENER).then_some(listener.into())
+    }
+
+    /// The rest of the loop.
+    #[must_use]
+    pub fn cx(&mut self) -> Cx<'_> {
+        let host = self.slot().host;
+        Cx { state: self.state, host }
+    }
+
+    /// Where output is appended. It holds only bytes that no send has touched, so that what a
+    /// callback appended it may also take back.
+    ///
+    /// A connection over [`Limits::output_max`](crate::Limits::output_max) is about to be closed; what is
+    /// appended then is dropped and counted.
+    #[must_use]
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        self.state.output(self.key)
+    }
+
+    /// Queues bytes that other connections may share, behind everything queued so far, without copying them.
+    pub fn send_shared(&mut self, bytes: Bytes) {
+        self.state.send_shared(self.key, bytes, None);
+    }
+
+    /// Output accepted and not yet handed to the kernel, in bytes.
+    #[must_use]
+    pub fn out_bytes(&self) -> usize {
+        self.slot().outbox.len()
+    }
+
+    /// Whether unsent output is over [`Limits::output_high`](crate::Limits::output_high). A handler that answers
+    /// many requests from one delivery stops here and leaves the rest unconsumed: it is delivered
+    /// again when the output has drained.
+    #[must_use]
+    pub fn is_choked(&self) -> bool {
+        self.out_bytes() > self.state.limits.output_high
+    }
+
+    /// What has passed through the connection.
+    #[must_use]
+    pub fn stats(&self) -> &ConnStats {
+        &self.slot().stats
+    }
+
+    /// Calls `on_timer` after `after`, in steps of 1 ms and never early.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        let tick = self.state.tick_after(after);
+        let id = self.state.timers.arm(tick, Alarm::User(self.key));
+        self.slot_mut().extra().timers.push(id);
+        id
+    }
+
+    /// Takes a timer back. Returns whether it had not fired yet.
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        let Some(extra) = &mut self.slot_mut().extra else { return false };
+        let Some(place) = extra.timers.iter().position(|timer| *timer == id) else { return false };
+        extra.timers.swap_remove(place);
+        self.state.timers.cancel(id).is_some()
+    }
+
+    /// Closes the connection with [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout) when no byte passes for `timeout`, in place of
+    /// [`Limits::idle_timeout`](crate::Limits::idle_timeout). `None` lifts the timeout.
+    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
+        let idle_ms = timeout.map_or(0, idle_ms);
+        self.slot_mut().idle_ms = idle_ms;
+        self.state.rearm_guard(self.key);
+    }
+
+    /// Changes socket options before the next byte leaves. A refusal is logged at debug level.
+    pub fn set_options(&mut self, options: SocketOptions) {
+        self.state.orders.push_back(Order::SetOptions { key: self.key, options });
+    }
+
+    /// Keeps a graceful stop from closing the connection before the drain deadline (`true`), because an
+    /// answer to it is being made elsewhere. Without it, a connection counts as done when it has no unsent output and no unconsumed input.
+    pub fn set_busy(&mut self, busy: bool) {
+        let flags = &mut self.slot_mut().flags;
+        if busy { flags.set(Flags::BUSY) } else { flags.clear(Flags::BUSY) }
+        self.state.mark_dirty(self.key);
+    }
+
+    /// Gives the connection to another handler of this loop when the callback has returned. The present
+    /// state is dropped without `on_close`; unconsumed input is delivered to the new handler.
+    pub fn handoff<H: Handler>(&mut self, to: HostId<H>, state: H::State) {
+        self.state.installs.push(Install { key: self.key, host: to.index, state: Box::new(state) });
+    }
+
+    fn slot(&self) -> &ConnSlot {
+        match self.state.slots.get(self.key) {
+            Some(Slot::Conn(conn)) => conn,
+            _ => unreachable!("a connection lives as long as its callback"),
+        }
+    }
+
+    fn slot_mut(&mut self) -> &mut ConnSlot {
+        self.state.conn(self.key).expect("a connection lives as long as its callback")
+    }
+}
+
+/// At least 1 ms, because 0 stands for none.
+pub(crate) fn idle_ms(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_millis().max(1)).unwrap_or(u32::MAX)
+}

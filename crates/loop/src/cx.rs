@@ -1,0 +1,152 @@
+//! The rest of the loop inside a callback.
+
+use crate::shared::Control;
+use crate::slot::{Flags, Slot, Stage};
+use crate::state::LoopState;
+use crate::{CloseReason, Conn, ConnId, Datagram, Handler, HostId, LoopStats, Remote};
+use bytes::Bytes;
+use mainspring_io::Key;
+use std::any::TypeId;
+use std::time::Instant;
+
+/// The loop that a callback runs on, without the connection it was called for.
+///
+/// All of it is for this loop only and takes effect at once or after the callback; ids of other
+/// loops are answered with `None` or `false`. For those there is [`Remote`].
+pub struct Cx<'a> {
+    pub(crate) state: &'a mut LoopState,
+    /// The handler that is being called.
+    pub(crate) host: u32,
+}
+
+impl Cx<'_> {
+    /// The time at which the turn began, by the driver's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.state.now
+    }
+
+    /// This loop, counted from 0.
+    #[must_use]
+    pub fn loop_index(&self) -> usize {
+        self.state.index.into()
+    }
+
+    /// Another connection of this loop, if it is open or being dialled. What is appended to the output
+    /// of one that is being dialled leaves when it is up.
+    pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_>> {
+        let key = self.state.key_of(id)?;
+        Some(Conn { state: self.state, key })
+    }
+
+    /// A datagram socket of this loop, by the id that [`Cx::connect`] or [`Datagram::id`] told.
+    pub fn datagram(&mut self, id: ConnId) -> Option<Datagram<'_>> {
+        if id.home != self.state.index {
+            return None;
+        }
+        self.state.datagram(id.key)?;
+        Some(Datagram { state: self.state, key: id.key, from: None })
+    }
+
+    /// The open connections of this loop, all handlers together.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnId> {
+        let open = |slot: &Slot| matches!(slot, Slot::Conn(conn) if conn.is_open());
+        self.state.slots.iter().filter(|(_, slot)| open(slot)).map(|(key, _)| self.state.id_of(key)).collect()
+    }
+
+    /// Delivers input again to a connection that was paused. `false` if it is not open here.
+    pub fn resume(&mut self, id: ConnId) -> bool {
+        self.with_key(id, LoopState::resume)
+    }
+
+    /// Delivers no more input to a connection until it is resumed. `false` if it is not open here.
+    pub fn pause(&mut self, id: ConnId) -> bool {
+        self.with_key(id, |state, key| {
+            if let Some(conn) = state.conn(key) {
+                conn.flags.set(Flags::PAUSED);
+            }
+            state.mark_dirty(key);
+        })
+    }
+
+    /// Has `on_wake` called for a connection. `false` if it is not open here.
+    pub fn wake(&mut self, id: ConnId) -> bool {
+        self.with_key(id, |state, key| state.owe(key, Flags::WOKEN))
+    }
+
+    /// Closes a connection after its output has been sent. `false` if it is not open here.
+    pub fn close(&mut self, id: ConnId) -> bool {
+        self.with_key(id, |state, key| state.escalate(key, Stage::Closing, CloseReason::Local))
+    }
+
+    /// Resets a connection. `false` if it is not open here.
+    pub fn abort(&mut self, id: ConnId) -> bool {
+        self.with_key(id, |state, key| state.escalate(key, Stage::Aborting, CloseReason::Aborted))
+    }
+
+    /// Queues the same bytes on many connections of this loop without copying them. Returns how many
+    /// took them; ids that are not open here are left out.
+    pub fn broadcast(&mut self, bytes: &Bytes, to: &[ConnId]) -> usize {
+        let mut taken = 0;
+        for id in to {
+            if let Some(mut conn) = self.conn(*id) {
+                conn.send_shared(bytes.clone());
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// The id of the handler that is being called, to dial, to hand connections to, or to make a [`Remote`] from.
+    ///
+    /// # Panics
+    ///
+    /// If the handler being called is not an `H`.
+    #[must_use]
+    pub fn this<H: Handler>(&self) -> HostId<H> {
+        assert!(
+            self.state.hosts[self.host as usize].handler == TypeId::of::<H>(),
+            "the handler being called is not a {}",
+            std::any::type_name::<H>()
+        );
+        HostId::new(self.host)
+    }
+
+    /// The way to a handler of this loop, and to every connection of the server, from any thread.
+    #[must_use]
+    pub fn remote<H: Handler>(&self, host: HostId<H>) -> Remote<H> {
+        Remote::new(self.state.shared.clone(), self.state.index, host)
+    }
+
+    /// Closes the listeners of this server on all loops; open connections go on.
+    pub fn stop_listening(&mut self) {
+        self.state.shared.control(Control::StopListening);
+    }
+
+    /// Stops the server as [`Action::Shutdown`](crate::Action::Shutdown) does.
+    pub fn shutdown(&mut self) {
+        self.state.shared.control(Control::Stop);
+    }
+
+    /// Starts a graceful stop as [`Handle::drain`](crate::Handle::drain) does.
+    pub fn drain(&mut self) {
+        self.state.shared.control(Control::Drain);
+    }
+
+    /// What this loop has counted.
+    #[must_use]
+    pub fn stats(&self) -> LoopStats {
+        self.state.counters.snapshot()
+    }
+
+    /// The next number of the loop's random sequence, which the server's seed determines. Not for secrets.
+    pub fn random(&mut self) -> u64 {
+        self.state.rng.u64(..)
+    }
+
+    fn with_key(&mut self, id: ConnId, act: impl FnOnce(&mut LoopState, Key)) -> bool {
+        let key = self.state.key_of(id);
+        key.inspect(|key| act(self.state, *key)).is_some()
+    }
+}

@@ -1,0 +1,181 @@
+//! Connections that start here.
+
+use crate::order::Order;
+use crate::slot::{ConnSlot, DatagramSlot, Flags, NO_LISTENER, Slot, Stage};
+use crate::state::{Install, Life, LoopState};
+use crate::turn::Loop;
+use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId};
+use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
+use std::io;
+use std::net::Ipv4Addr;
+
+impl Cx<'_> {
+    /// Dials a stream address on this loop for the handler `host`. `on_connected` follows, or `on_close` with
+    /// the reason; either gets the given state.
+    ///
+    /// A host name is resolved on the offload pool; the addresses found are tried one after the
+    /// other. All of it has to be done within [`Limits::dial_timeout`](crate::Limits::dial_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], with the state dropped, if the server has
+    /// [`Limits::connections_max`](crate::Limits::connections_max) connections or is stopping.
+    ///
+    /// # Panics
+    ///
+    /// If the address is a datagram address; those are for [`connect_datagram`](Cx::connect_datagram).
+    pub fn connect<H: Handler>(
+        &mut self,
+        host: HostId<H>,
+        address: &Address,
+        state: H::State,
+    ) -> Result<ConnId, Full> {
+        assert!(!address.is_datagram(), "{address} is a datagram address");
+        let loop_ = &mut *self.state;
+        if loop_.life >= Life::Stopping || !loop_.shared.reserve_connection() {
+            return Err(Full);
+        }
+        loop_.shared.assign_connection(loop_.index);
+        let until = loop_.tick_after(loop_.limits.dial_timeout);
+        let stage = Stage::Dialing { until };
+        let mut conn = ConnSlot::new(host.index, NO_LISTENER, unspecified(), unspecified(), stage);
+        conn.extra().dial_options = address.listen_options().socket.clone();
+        conn.idle_ms = loop_.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
+        let key = loop_.slots.insert(Slot::Conn(conn));
+        loop_.conns_open += 1;
+        loop_.arm_guard(key);
+        loop_.installs.push(Install { key, host: host.index, state: Box::new(state) });
+        loop_.resolve(key, address, LoopState::candidates_found);
+        Ok(loop_.id_of(key))
+    }
+
+    /// Opens a datagram socket to one peer for the handler `host`, whose `on_datagram` gets the answers.
+    /// What is queued on it before it is open leaves when it is. If it cannot be opened, a log line
+    /// says why, and [`Cx::datagram`] does not find it any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the server is stopping.
+    ///
+    /// # Panics
+    ///
+    /// If the address is not a datagram address.
+    pub fn connect_datagram<H: Handler>(
+        &mut self,
+        host: HostId<H>,
+        address: &Address,
+    ) -> Result<ConnId, Full> {
+        assert!(address.is_datagram(), "{address} is not a datagram address");
+        if self.state.life >= Life::Stopping {
+            return Err(Full);
+        }
+        let key = self.state.slots.insert(Slot::Datagram(Box::new(DatagramSlot {
+            outbox: DatagramOutbox::new(),
+            local: unspecified(),
+            peer: Some(unspecified()),
+            host: host.index,
+            listener: NO_LISTENER,
+            // No send before the socket is open.
+            flags: Flags::WAITING,
+        })));
+        let options = address.listen_options().clone();
+        self.state.resolve(key, address, move |state, key, found| {
+            match found.and_then(|addrs| addrs.into_iter().next().ok_or(nothing_found())) {
+                Ok(to) => state.orders.push_back(Order::DialDatagram { key, to, options }),
+                Err(error) => state.datagram_failed(key, &error),
+            }
+        });
+        Ok(self.state.id_of(key))
+    }
+}
+
+impl LoopState {
+    /// Finds what an address stands for, on the offload pool if it is a name.
+    fn resolve(
+        &mut self,
+        key: Key,
+        address: &Address,
+        found: impl FnOnce(&mut Self, Key, io::Result<Vec<Addr>>) + Send + 'static,
+    ) {
+        if address.is_literal() {
+            return found(self, key, address.resolve());
+        }
+        let address = address.clone();
+        let queued = self.offload(move || {
+            let addrs = address.resolve();
+            Box::new(move |_, state| found(state, key, addrs))
+        });
+        if queued.is_err() {
+            tracing::warn!("too many jobs wait for the offload pool: a name is not resolved");
+            self.give_up(key, &io::ErrorKind::QuotaExceeded.into());
+        }
+    }
+
+    fn candidates_found(&mut self, key: Key, found: io::Result<Vec<Addr>>) {
+        match found {
+            Ok(mut addrs) => {
+                let Some(conn) = self.conn(key) else { return };
+                addrs.reverse();
+                conn.extra().candidates = addrs;
+                self.orders.push_back(Order::Dial { key });
+            }
+            Err(error) => self.give_up(key, &error),
+        }
+    }
+
+    fn give_up(&mut self, key: Key, error: &io::Error) {
+        match self.slots.get(key) {
+            Some(Slot::Datagram(_)) => self.datagram_failed(key, error),
+            _ => self.escalate(key, Stage::Aborting, CloseReason::Failed(error.into())),
+        }
+    }
+
+    fn datagram_failed(&mut self, key: Key, error: &io::Error) {
+        tracing::warn!(?key, %error, "cannot open a datagram socket");
+        self.slots.remove(key);
+    }
+}
+
+impl<D: Driver> Loop<D> {
+    /// Tries the next address of a dialling connection.
+    pub(crate) fn dial_next(&mut self, key: Key) {
+        let mut error = nothing_found();
+        loop {
+            let Some(conn) = self.core.state.conn(key) else { return };
+            if !matches!(conn.stage, Stage::Dialing { .. }) {
+                return;
+            }
+            let extra = conn.extra();
+            let Some(to) = extra.candidates.pop() else { break };
+            match self.driver.connect(key, &to, &extra.dial_options) {
+                Ok(()) => {
+                    conn.peer = to;
+                    conn.flags.set(Flags::ADOPTED);
+                    return;
+                }
+                Err(refused) => error = refused,
+            }
+        }
+        self.core.state.give_up(key, &error);
+    }
+
+    pub(crate) fn dial_datagram(&mut self, key: Key, to: &Addr, options: &ListenOptions) {
+        match self.driver.connect_datagram(key, to, options) {
+            Ok(local) => {
+                let Some(socket) = self.core.state.datagram(key) else { return };
+                (socket.local, socket.peer) = (local, Some(to.clone()));
+                socket.flags.clear(Flags::WAITING);
+                self.core.state.mark_dirty(key);
+            }
+            Err(error) => self.core.state.datagram_failed(key, &error),
+        }
+    }
+}
+
+fn unspecified() -> Addr {
+    Addr::Inet((Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+fn nothing_found() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name stands for no address")
+}

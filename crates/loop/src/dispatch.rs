@@ -1,0 +1,307 @@
+//! What the driver delivers, taken to the connection it is for.
+
+use crate::core::Core;
+use crate::host::Event;
+use crate::order::Order;
+use crate::post::Post;
+use crate::slot::{Flags, Slot, Stage};
+use crate::state::Life;
+use crate::{Action, CloseReason, Datagram};
+use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
+use std::io;
+use std::time::Instant;
+
+impl Sink for Core {
+    fn begin(&mut self, now: Instant) {
+        self.state.now = now;
+        self.state.counters.wakeups.add(1);
+        self.state.traffic = false;
+    }
+
+    fn accepted(&mut self, listener: Key, accepted: Accepted) {
+        self.state.traffic = true;
+        let Some(Slot::Listener(slot)) = self.state.slots.get(listener) else { return };
+        let listener = slot.listener;
+        if self.state.life != Life::Running || !self.state.shared.reserve_connection() {
+            self.state.counters.refused.add(1);
+            return;
+        }
+        let target = self.choose_loop(listener, &accepted.peer);
+        self.state.shared.assign_connection(target);
+        if target == self.state.index {
+            return self.open(listener, accepted);
+        }
+        let post = Post::Adopt { listener, accepted: Box::new(accepted) };
+        let inbox = &self.state.shared.loops[usize::from(target)].inbox;
+        if let Err(Post::Adopt { accepted, .. }) = inbox.push(post, 0) {
+            // The other loop is swamped or gone: serve the connection here rather than lose it.
+            self.state.shared.reassign_connection(target, self.state.index);
+            self.open(listener, *accepted);
+        }
+    }
+
+    fn accept_failed(&mut self, listener: Key, error: io::Error) {
+        self.state.counters.accept_errors.add(1);
+        tracing::warn!(?listener, %error, "cannot accept; trying again");
+    }
+
+    fn connected(&mut self, key: Key, local: Addr) {
+        self.state.traffic = true;
+        let now = self.state.tick();
+        let Some(conn) = self.state.conn(key) else { return self.stale() };
+        if !matches!(conn.stage, Stage::Dialing { .. }) {
+            return;
+        }
+        (conn.stage, conn.local, conn.active) = (Stage::Open, local, now);
+        conn.flags.set(Flags::UP);
+        self.state.counters.dialled.add(1);
+        self.state.rearm_guard(key);
+        self.state.mark_dirty(key);
+        self.event(key, Event::Connected);
+    }
+
+    fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow {
+        self.state.traffic = true;
+        let now = self.state.tick();
+        let Some(conn) = self.state.conn(key) else {
+            self.stale();
+            return Flow::Pause;
+        };
+        match conn.stage {
+            Stage::Open => {}
+            Stage::Detaching => {
+                conn.carry.extend_from_slice(bytes);
+                return Flow::Pause;
+            }
+            _ => {
+                self.state.counters.dropped_input_bytes.add(bytes.len() as u64);
+                return Flow::Continue;
+            }
+        }
+        conn.active = now;
+        conn.stats.bytes_in += bytes.len() as u64;
+        let held = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED);
+        self.state.counters.bytes_in.add(bytes.len() as u64);
+        if held {
+            // What the driver had taken before it heard of the stop (D3).
+            self.hold(key, bytes);
+        } else {
+            self.state.counters.deliveries.add(1);
+            self.deliver(key, bytes);
+        }
+        self.flow(key)
+    }
+
+    fn datagram(&mut self, key: Key, from: &Addr, bytes: &mut [u8]) -> Flow {
+        self.state.traffic = true;
+        let Some(socket) = self.state.datagram(key) else {
+            self.stale();
+            return Flow::Pause;
+        };
+        let host = socket.host;
+        self.state.counters.datagrams_in.add(1);
+        let id = self.state.id_of(key);
+        let action = self.call(host, &id, |host, state| {
+            host.datagram(&mut Datagram { state, key, from: Some(from) }, from, bytes)
+        });
+        match action {
+            Some(Action::Shutdown) => self.state.shared.control(crate::shared::Control::Stop),
+            Some(Action::Close | Action::Abort) => {
+                self.state.orders.push_back(Order::CloseSocket { key });
+                return Flow::Pause;
+            }
+            _ => {}
+        }
+        Flow::Continue
+    }
+
+    fn datagram_dropped(&mut self, key: Key, count: usize, error: io::Error) {
+        self.state.counters.dropped_datagrams_refused.add(count as u64);
+        tracing::debug!(?key, count, %error, "datagrams dropped");
+    }
+
+    fn eof(&mut self, key: Key) {
+        self.state.traffic = true;
+        let Some(conn) = self.state.conn(key) else { return self.stale() };
+        conn.flags.set(Flags::EOF);
+        conn.wanted = 0;
+        self.state.mark_dirty(key);
+        self.state.owe(key, Flags::EOF_OWED);
+    }
+
+    fn sent(&mut self, key: Key, bytes: usize) {
+        self.state.traffic = true;
+        let now = self.state.tick();
+        match self.state.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) => {
+                conn.flags.clear(Flags::WAITING);
+                conn.active = now;
+                if bytes > 0 {
+                    conn.outbox.landed(bytes);
+                    conn.stats.bytes_out += bytes as u64;
+                    self.state.counters.bytes_out.add(bytes as u64);
+                }
+            }
+            Some(Slot::Datagram(socket)) => socket.flags.clear(Flags::WAITING),
+            _ => return self.stale(),
+        }
+        self.state.mark_dirty(key);
+    }
+
+    fn failed(&mut self, key: Key, error: io::Error) {
+        self.state.traffic = true;
+        let Some(conn) = self.state.conn(key) else {
+            tracing::debug!(?key, %error, "socket failed");
+            return;
+        };
+        let another = conn.extra.as_ref().is_some_and(|extra| !extra.candidates.is_empty());
+        if matches!(conn.stage, Stage::Dialing { .. }) && another {
+            return;
+        }
+        conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
+    }
+
+    fn closed(&mut self, key: Key) {
+        self.state.traffic = true;
+        match self.state.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) if matches!(conn.stage, Stage::Dialing { .. }) => {
+                conn.flags.clear(Flags::ADOPTED);
+                self.state.orders.push_back(Order::Dial { key });
+            }
+            Some(Slot::Conn(_)) => self.ended(key),
+            Some(Slot::Datagram(_) | Slot::Listener(_)) => {
+                self.state.slots.remove(key);
+            }
+            None => self.stale(),
+        }
+    }
+
+    fn released(&mut self, key: Key, stream: OwnedStream) {
+        self.detached(key, stream);
+    }
+}
+
+impl Core {
+    fn stale(&mut self) {
+        self.state.counters.stale_events.add(1);
+    }
+
+    /// What the driver should do next for a connection that was just delivered to.
+    fn flow(&mut self, key: Key) -> Flow {
+        let output_high = self.state.limits.output_high;
+        let Some(conn) = self.state.conn(key) else { return Flow::Pause };
+        if conn.outbox.len() > output_high {
+            conn.flags.set(Flags::CHOKED);
+        }
+        if conn.wants_input() {
+            return Flow::Continue;
+        }
+        conn.flags.clear(Flags::RECEIVING);
+        self.state.mark_dirty(key);
+        Flow::Pause
+    }
+
+    fn hold(&mut self, key: Key, bytes: &[u8]) {
+        let Some(conn) = self.state.conn(key) else { return };
+        conn.carry.extend_from_slice(bytes);
+        self.state.owe(key, Flags::REDELIVER);
+        self.state.recount(key);
+    }
+
+    /// Gives every connection the callbacks it is owed by the loop itself.
+    pub(crate) fn pending(&mut self) {
+        for _ in 0..self.state.pending.len() {
+            let key = self.state.pending.pop_front().expect("counted");
+            if let Some(conn) = self.state.conn(key) {
+                conn.flags.clear(Flags::PENDING);
+                self.pending_of(key);
+            }
+        }
+    }
+
+    fn pending_of(&mut self, key: Key) {
+        if self.take_owed(key, Flags::DRAINED) {
+            self.event(key, Event::Drained);
+        }
+        if self.take_owed(key, Flags::WOKEN) {
+            self.event(key, Event::Wake);
+        }
+        let Some(conn) = self.state.conn(key) else { return };
+        if conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED) {
+            // What is owed of the input waits for `resume` or for the output to drain.
+            return;
+        }
+        if conn.flags.take(Flags::REDELIVER) && !conn.carry.is_empty() {
+            self.deliver(key, &mut []);
+            self.flow(key);
+        }
+        self.pending_eof(key);
+    }
+
+    /// The end of the stream comes after the last byte, which may still be held back.
+    fn pending_eof(&mut self, key: Key) {
+        let Some(conn) = self.state.conn(key) else { return };
+        let held = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED);
+        if held || conn.flags.has(Flags::REDELIVER) || !conn.flags.take(Flags::EOF_OWED) {
+            return;
+        }
+        if !conn.carry.is_empty() {
+            // A handler that had asked for more has to know that this is all.
+            self.deliver(key, &mut []);
+        }
+        self.event(key, Event::Eof);
+        self.state.mark_dirty(key);
+    }
+
+    fn take_owed(&mut self, key: Key, flag: Flags) -> bool {
+        self.state.conn(key).is_some_and(|conn| conn.flags.take(flag))
+    }
+
+    /// Looks at the inbox: answers of the offload pool, then a bounded number of posts.
+    pub(crate) fn inbox(&mut self) {
+        let shared = self.state.shared.clone();
+        let loop_ = &shared.loops[usize::from(self.state.index)];
+        loop_.inbox.begin_look();
+        while let Ok(work) = loop_.finished.pop() {
+            self.state.traffic = true;
+            self.run(work);
+        }
+        for _ in 0..self.state.limits.posts_per_turn {
+            let Some(post) = loop_.inbox.pop() else { break };
+            loop_.inbox.release(post.bytes());
+            self.state.traffic = true;
+            self.take(post);
+        }
+        while let Some(control) = self.state.controls.pop() {
+            self.control(control);
+        }
+    }
+
+    fn take(&mut self, post: Post) {
+        match post {
+            Post::Run(work) => self.run(work),
+            Post::Send { key, bytes, done } => self.state.send_shared(key, bytes, done),
+            Post::Broadcast { keys, bytes } => {
+                keys.iter().for_each(|key| self.state.send_shared(*key, bytes.clone(), None));
+            }
+            Post::Wake(key) => self.state.owe(key, Flags::WOKEN),
+            Post::Close(key) => self.state.escalate(key, Stage::Closing, CloseReason::Local),
+            Post::Abort(key) => self.state.escalate(key, Stage::Aborting, CloseReason::Aborted),
+            Post::Resume(key) => self.state.resume(key),
+            Post::Adopt { listener, accepted } if self.state.life == Life::Running => {
+                self.open(listener, *accepted);
+            }
+            Post::Adopt { .. } => {
+                self.state.shared.release_connection(self.state.index);
+                self.state.counters.refused.add(1);
+            }
+        }
+    }
+
+    fn run(&mut self, work: crate::post::Work) {
+        let (hosts, state) = (&mut self.hosts, &mut self.state);
+        let result = crate::panic::caught(|| work(hosts, state));
+        crate::panic::count(result, &self.state.counters, &"posted work");
+        self.install_states();
+    }
+}

@@ -1,0 +1,237 @@
+//! The first phase of a turn: everything that callbacks wanted of the driver is done, and the replies leave.
+
+use crate::CloseReason;
+use crate::order::Order;
+use crate::slot::{Flags, Slot, Stage};
+use crate::state::Life;
+use crate::turn::Loop;
+use mainspring_io::{Driver, Key, OwnedStream, SendState};
+
+impl<D: Driver> Loop<D> {
+    /// Carries out orders, then visits every socket that something was changed on.
+    pub(crate) fn flush(&mut self) {
+        while let Some(order) = self.core.state.orders.pop_front() {
+            self.carry_out(order);
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        std::mem::swap(&mut dirty, &mut self.core.state.dirty);
+        for key in dirty.drain(..) {
+            match self.core.state.slots.get(key) {
+                Some(Slot::Conn(_)) => self.flush_conn(key),
+                Some(Slot::Datagram(_)) => self.flush_datagrams(key),
+                _ => {}
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Adopt { key, stream } => self.adopt(key, stream),
+            Order::Dial { key } => self.dial_next(key),
+            Order::DialDatagram { key, to, options } => self.dial_datagram(key, &to, &options),
+            Order::SetOptions { key, options } => {
+                if let Err(error) = self.driver.set_options(key, &options) {
+                    tracing::debug!(?key, %error, "socket option refused");
+                }
+            }
+            Order::Multicast { key, group, join } => {
+                if let Err(error) = self.driver.multicast(key, group, join) {
+                    tracing::warn!(?key, %group, join, %error, "multicast membership refused");
+                }
+            }
+            Order::CloseSocket { key } => {
+                self.flush_datagrams(key);
+                self.driver.close(key);
+            }
+        }
+    }
+
+    fn adopt(&mut self, key: Key, stream: OwnedStream) {
+        let Some(conn) = self.core.state.conn(key) else { return };
+        if conn.stage == Stage::Aborting || (conn.stage == Stage::Closing && conn.outbox.is_empty()) {
+            // Refused, and nothing to say: the poller need not hear of it.
+            drop(stream);
+            return self.core.ended(key);
+        }
+        match self.driver.adopt(key, stream) {
+            Ok(()) => {
+                conn.flags.set(Flags::ADOPTED);
+                conn.flags.set(Flags::UP);
+                self.core.state.mark_dirty(key);
+            }
+            Err(error) => {
+                tracing::warn!(?key, %error, "the poller cannot take a connection");
+                conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
+                self.core.state.counters.refused.add(1);
+                self.core.ended(key);
+            }
+        }
+    }
+
+    fn flush_conn(&mut self, key: Key) {
+        let Some(conn) = self.core.state.conn(key) else { return };
+        conn.flags.clear(Flags::DIRTY);
+        if matches!(conn.stage, Stage::Dialing { .. } | Stage::Ending) {
+            return;
+        }
+        if !conn.flags.has(Flags::UP) && conn.stage > Stage::Open {
+            // Closed before it was up: there is nobody to send to.
+            conn.stage = Stage::Aborting;
+        }
+        if conn.stage == Stage::Aborting {
+            return self.abort(key);
+        }
+        self.send(key);
+        self.steer_input(key);
+        self.finish(key);
+        let Some(conn) = self.core.state.conn(key) else { return };
+        if conn.guard.is_none() {
+            self.core.state.arm_guard(key);
+        }
+    }
+
+    fn abort(&mut self, key: Key) {
+        let Some(conn) = self.core.state.conn(key) else { return };
+        conn.stage = Stage::Ending;
+        if conn.flags.has(Flags::ADOPTED) {
+            self.driver.abort(key);
+        } else {
+            self.core.ended(key);
+        }
+    }
+
+    fn send(&mut self, key: Key) {
+        let state = &mut self.core.state;
+        let now = state.tick();
+        let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
+        if conn.flags.has(Flags::WAITING) || conn.outbox.is_empty() {
+            return state.recount(key);
+        }
+        let before = conn.outbox.len();
+        if self.driver.send(key, &mut conn.outbox) == SendState::Waiting {
+            conn.flags.set(Flags::WAITING);
+        } else if let Some(spare) = conn.outbox.take_spare() {
+            state.spare.give(spare);
+        }
+        let sent = (before - conn.outbox.len()) as u64;
+        if sent > 0 {
+            conn.active = now;
+            conn.stats.bytes_out += sent;
+            state.counters.bytes_out.add(sent);
+        }
+        state.counters.sends.add(1);
+        if conn.extra.is_some() {
+            state.complete_sends(key);
+        }
+        state.recount(key);
+        state.check_marks(key);
+    }
+
+    fn steer_input(&mut self, key: Key) {
+        let Some(conn) = self.core.state.conn(key) else { return };
+        let wanted = conn.wants_input() && !conn.flags.has(Flags::EOF);
+        if wanted && conn.flags.raise(Flags::RECEIVING) {
+            self.driver.recv_start(key);
+        } else if !wanted && conn.flags.take(Flags::RECEIVING) {
+            self.driver.recv_stop(key);
+        }
+    }
+
+    /// Ends the connection if its time has come.
+    fn finish(&mut self, key: Key) {
+        let state = &mut self.core.state;
+        if state.life == Life::Draining {
+            state.close_if_done(key);
+        }
+        let lingers_until = state.tick_after(state.limits.linger);
+        let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
+        let everything_sent = conn.outbox.is_empty() && !conn.flags.has(Flags::WAITING);
+        let eof = conn.flags.has(Flags::EOF);
+        // Closing a socket on which the peer is still sending resets the connection, and the reset
+        // can overtake the last reply. Only what the peer may be waiting for is worth the patience.
+        let lingers = conn.reason == Some(CloseReason::Local) && conn.stats.bytes_out > 0 && !eof;
+        match conn.stage {
+            Stage::Detaching if everything_sent => {
+                conn.stage = Stage::Ending;
+                self.driver.release(key);
+            }
+            Stage::Closing if everything_sent && lingers => {
+                conn.stage = Stage::Lingering { until: lingers_until };
+                self.driver.shutdown(key);
+                state.rearm_guard(key);
+            }
+            Stage::Closing if everything_sent => self.close(key),
+            Stage::Lingering { .. } if eof => self.close(key),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        if let Some(conn) = self.core.state.conn(key) {
+            conn.stage = Stage::Ending;
+            self.driver.close(key);
+        }
+    }
+
+    fn flush_datagrams(&mut self, key: Key) {
+        let state = &mut self.core.state;
+        let Some(Slot::Datagram(socket)) = state.slots.get_mut(key) else { return };
+        socket.flags.clear(Flags::DIRTY);
+        if socket.flags.raise(Flags::RECEIVING) {
+            self.driver.recv_start(key);
+        }
+        if socket.flags.has(Flags::WAITING) || socket.outbox.is_empty() {
+            return;
+        }
+        let before = socket.outbox.len();
+        if self.driver.send_datagrams(key, &mut socket.outbox) == SendState::Waiting {
+            socket.flags.set(Flags::WAITING);
+        }
+        state.counters.datagrams_out.add((before - socket.outbox.len()) as u64);
+    }
+}
+
+impl crate::state::LoopState {
+    /// Reports the sends whose last byte has left.
+    fn complete_sends(&mut self, key: Key) {
+        loop {
+            let Some(conn) = self.conn(key) else { return };
+            let sent = conn.stats.bytes_out;
+            let Some(extra) = &mut conn.extra else { return };
+            match extra.completions.front() {
+                Some((position, _)) if *position <= sent => {}
+                _ => return,
+            }
+            let (_, done) = extra.completions.pop_front().expect("looked at above");
+            let completed = crate::panic::caught(|| done.complete(crate::SendOutcome::Sent));
+            crate::panic::count(completed, &self.counters, &"send completion");
+        }
+    }
+
+    /// Acts on the water marks after a send.
+    fn check_marks(&mut self, key: Key) {
+        let (low, high) = (self.limits.output_low, self.limits.output_high);
+        let crowded = self.buffered > self.memory_max;
+        let output_max = self.limits.output_max;
+        let Some(conn) = self.conn(key) else { return };
+        let unsent = conn.outbox.len();
+        if unsent > output_max || (crowded && unsent > low) {
+            return self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
+        }
+        if unsent > high {
+            conn.flags.set(Flags::CHOKED);
+        } else if unsent <= low && conn.flags.take(Flags::CHOKED) {
+            self.owe(key, Flags::REDELIVER);
+            self.owe(key, Flags::DRAINED);
+        }
+    }
+
+    /// While the server drains, a connection without unsent output, unconsumed input or work elsewhere is done.
+    fn close_if_done(&mut self, key: Key) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.is_open() && conn.outbox.is_empty() && conn.carry.is_empty() && !conn.flags.has(Flags::BUSY) {
+            conn.escalate(Stage::Closing, CloseReason::Shutdown);
+        }
+    }
+}

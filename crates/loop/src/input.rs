@@ -1,0 +1,83 @@
+//! Received bytes that a handler has not consumed yet.
+
+use std::num::NonZeroUsize;
+
+/// The unconsumed input of a connection: what earlier deliveries left, followed by fresh bytes, contiguous.
+///
+/// The bytes are lent for the call and may be changed in place. What is not consumed is kept by the
+/// loop and comes first in the next delivery; a handler that consumes everything costs no copy.
+///
+/// # Examples
+///
+/// ```
+/// use mainspring_loop::Input;
+///
+/// let mut bytes = *b"PING\r\nPI";
+/// let mut input = Input::over(&mut bytes);
+/// let line = input.bytes().iter().position(|byte| *byte == b'\n').unwrap() + 1;
+/// input.consume(line);
+/// assert_eq!(input.bytes(), b"PI");
+/// ```
+#[derive(Debug)]
+pub struct Input<'a> {
+    bytes: &'a mut [u8],
+    consumed: usize,
+    need: usize,
+}
+
+impl<'a> Input<'a> {
+    /// An input over bytes at hand, for tests of handlers and codecs.
+    #[must_use]
+    pub fn over(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, consumed: 0, need: 0 }
+    }
+
+    /// The unconsumed bytes.
+    #[must_use]
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.consumed..]
+    }
+
+    /// How many bytes are unconsumed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
+    /// Whether everything has been consumed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Marks the first `count` unconsumed bytes as dealt with.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len(), "consumed {count} of {} bytes", self.len());
+        self.consumed += count;
+    }
+
+    /// Consumes everything and returns it.
+    pub fn take(&mut self) -> &mut [u8] {
+        let from = std::mem::replace(&mut self.consumed, self.bytes.len());
+        &mut self.bytes[from..]
+    }
+
+    /// Asks not to be called again before at least `count` bytes beyond the unconsumed ones have
+    /// arrived (or the stream has ended). Holds until the next delivery.
+    pub fn need(&mut self, count: NonZeroUsize) {
+        self.need = count.get();
+    }
+
+    pub(crate) fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    /// The length of unconsumed input at which the handler wants to be called again.
+    pub(crate) fn wanted(&self) -> usize {
+        if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
+    }
+}

@@ -1,0 +1,91 @@
+//! How a loop ends.
+
+use crate::core::Core;
+use crate::order::Order;
+use crate::shared::Control;
+use crate::slot::{Slot, Stage};
+use crate::state::{Alarm, Life};
+use crate::{CloseReason, Cx};
+use mainspring_io::Key;
+
+impl Core {
+    /// Does what the server was told to do. Lives only go on: a drain does not take a stop back.
+    pub(crate) fn control(&mut self, control: Control) {
+        match control {
+            Control::StopListening => self.stop_listening(),
+            Control::CloseAll => self.close_all(CloseReason::Local),
+            Control::Drain => self.drain(),
+            Control::Stop => self.stop(),
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.state.life >= Life::Draining {
+            return;
+        }
+        self.state.life = Life::Draining;
+        self.stop_listening();
+        self.close_datagrams();
+        self.arm_drain_deadline();
+        for host in 0..self.hosts.len() as u32 {
+            self.call(host, &"on_drain", |hosted, state| hosted.drain(&mut Cx { state, host }));
+        }
+        for key in self.conns() {
+            self.state.mark_dirty(key);
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.state.life >= Life::Stopping {
+            return;
+        }
+        if self.state.life < Life::Draining {
+            self.arm_drain_deadline();
+        }
+        self.state.life = Life::Stopping;
+        self.stop_listening();
+        self.close_datagrams();
+        self.close_all(CloseReason::Shutdown);
+    }
+
+    /// The drain time is over: nothing is waited for any more.
+    pub(crate) fn cut(&mut self) {
+        let reason = match self.state.life {
+            Life::Draining => CloseReason::DrainTimeout,
+            _ => CloseReason::Shutdown,
+        };
+        self.state.life = Life::Cutting;
+        for key in self.conns() {
+            self.state.escalate(key, Stage::Aborting, reason);
+        }
+    }
+
+    fn arm_drain_deadline(&mut self) {
+        let deadline = self.state.tick_after(self.state.shared.drain);
+        self.state.timers.arm(deadline, Alarm::DrainOver);
+    }
+
+    fn stop_listening(&mut self) {
+        for listener in &mut self.state.listeners {
+            if let Some(key) = listener.key.take() {
+                self.state.orders.push_back(Order::CloseSocket { key });
+            }
+        }
+    }
+
+    fn close_datagrams(&mut self) {
+        let sockets = self.state.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Datagram(_)));
+        self.state.orders.extend(sockets.map(|(key, _)| Order::CloseSocket { key }));
+    }
+
+    fn close_all(&mut self, reason: CloseReason) {
+        for key in self.conns() {
+            self.state.escalate(key, Stage::Closing, reason);
+        }
+    }
+
+    fn conns(&self) -> Vec<Key> {
+        let conns = self.state.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Conn(_)));
+        conns.map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! The shortest server.
+
+use crate::{Action, Conn, Error, Input, Server};
+use mainspring_io::Address;
+
+/// Serves one address with one closure on the calling thread, until the server is shut down.
+///
+/// `on_data` is called for every delivery of bytes; a closure is a [`Handler`](crate::Handler) whose state is `()`. For
+/// more than that there is [`Server::builder`].
+///
+/// # Errors
+///
+/// [`Error::Address`] or [`Error::Bind`] before anything is served, [`Error::Driver`] if the poller is lost.
+///
+/// # Examples
+///
+/// ```
+/// use mainspring_loop::{Action, serve};
+///
+/// # fn main() -> Result<(), mainspring_loop::Error> {
+/// # let (hello, port) = (std::thread::spawn(|| {}), 0);
+/// # hello.join().unwrap();
+/// # if false {
+/// serve("tcp://127.0.0.1:5000", |conn, input| {
+///     conn.out().extend_from_slice(input.take());
+///     Action::Continue
+/// })?;
+/// # }
+/// # let _ = port;
+/// # Ok(())
+/// # }
+/// ```
+pub fn serve<A, F>(address: A, on_data: F) -> Result<(), Error>
+where
+    A: TryInto<Address>,
+    Error: From<A::Error>,
+    F: FnMut(&mut Conn<'_>, &mut Input<'_>) -> Action + 'static,
+{
+    Server::builder().run(|shard| {
+        let host = shard.host(on_data);
+        shard.listen(host, address)?;
+        Ok(())
+    })
+}

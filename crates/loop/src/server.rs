@@ -1,0 +1,466 @@
+//! The loops that run one set-up, and the handle to them.
+
+use crate::offload::Offload;
+use crate::shard::Shard;
+use crate::shared::{Control, ServerShared};
+use crate::state::LoopState;
+use crate::turn::Loop;
+use crate::{Balance, Error, Limits, ServerInfo, ServerStats};
+use mainspring_io::{Addr, Driver, DriverKind, DriverLimits, ReadyDriver};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How many loops a server runs, each on a thread of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loops {
+    /// This many; 0 counts as 1.
+    Count(usize),
+    /// One for each processor that the process may use.
+    PerCore,
+}
+
+/// Servers are made here.
+#[derive(Debug)]
+pub struct Server {
+    _not_constructible: (),
+}
+
+/// How a server will be.
+#[derive(Clone, Debug)]
+pub struct ServerBuilder {
+    loops: Loops,
+    pin: bool,
+    balance: Balance,
+    driver: DriverKind,
+    limits: Limits,
+    drain: Duration,
+    seed: Option<u64>,
+}
+
+impl Server {
+    /// One loop, the best driver, default limits, five seconds to drain.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            loops: Loops::Count(1),
+            pin: false,
+            balance: Balance::default(),
+            driver: DriverKind::Auto,
+            limits: Limits::default(),
+            drain: Duration::from_secs(5),
+            seed: None,
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// How many loops. Default one.
+    #[must_use]
+    pub fn loops(mut self, loops: Loops) -> Self {
+        self.loops = loops;
+        self
+    }
+
+    /// Binds loop `n` to the `n`-th processor that the process may use. Default off. On systems other
+    /// than Linux, and where the system refuses, a log line says so and the server runs unpinned.
+    #[must_use]
+    pub fn pin(mut self, pin: bool) -> Self {
+        self.pin = pin;
+        self
+    }
+
+    /// How connections are shared out. Default [`Balance::Kernel`].
+    #[must_use]
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// Which driver. Default [`DriverKind::Auto`].
+    #[must_use]
+    pub fn driver(mut self, driver: DriverKind) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// The limits. Default [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a stop waits for connections to finish. Default 5 s.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// The seed of every random choice. Default: another one for each server.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets the loops up, one after the other, and lets them run.
+    ///
+    /// `setup` runs once on the thread of each loop.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a set-up, of an `on_start` or of the system. Whatever had been opened is closed again.
+    pub fn start<F>(self, setup: F) -> Result<Running, Error>
+    where
+        F: Fn(&mut Shard<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        let shared = self.share(Offload::threads(&self.limits))?;
+        let setup = Arc::new(setup);
+        let mut running = Running { shared: shared.clone(), threads: Vec::new() };
+        let mut go = Vec::new();
+        for index in 0..shared.loops.len() {
+            let (report, told) = channel();
+            let (start, started) = channel();
+            let (setup, shared) = (setup.clone(), shared.clone());
+            let (driver, pin) = (self.driver, self.pin.then_some(index));
+            let thread = std::thread::Builder::new()
+                .name(format!("mainspring-{index}"))
+                .spawn(move || {
+                    pin_to(pin);
+                    let prepared = Prepared::new(driver, &shared, index, |shard| setup(shard));
+                    run_when_told(prepared, &report, &started)
+                })
+                .map_err(Error::Thread)?;
+            running.threads.push(thread);
+            go.push(start);
+            if told.recv() != Ok(()) {
+                // Dropping `go` ends the loops that are ready, and `join` says what went wrong.
+                drop(go);
+                return Err(running.join().err().unwrap_or(Error::Panicked("set-up")));
+            }
+        }
+        for start in go {
+            let _ = start.send(());
+        }
+        Ok(running)
+    }
+
+    /// Runs one loop on the calling thread until the server has stopped. Neither the set-up nor the
+    /// handlers need be `Send`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](ServerBuilder::start), and [`Error::Misuse`] if more than one loop was asked for.
+    pub fn run<F>(self, setup: F) -> Result<(), Error>
+    where
+        F: FnOnce(&mut Shard<'_>) -> Result<(), Error>,
+    {
+        if self.loop_count() > 1 {
+            return Err(Error::Misuse("`run` has one loop; use `start` for several"));
+        }
+        let shared = self.share(Offload::threads(&self.limits))?;
+        pin_to(self.pin.then_some(0));
+        Prepared::new(self.driver, &shared, 0, setup)?.run()
+    }
+
+    /// Prepares loops over drivers of the caller's, for simulation: they are turned by the caller,
+    /// and the offload pool works at once, on the loop's thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](ServerBuilder::start).
+    pub fn simulate<D: Driver>(
+        self,
+        drivers: impl IntoIterator<Item = D>,
+        setup: impl Fn(&mut Shard<'_>) -> Result<(), Error>,
+    ) -> Result<(Vec<SimLoop<D>>, Handle), Error> {
+        let drivers: Vec<D> = drivers.into_iter().collect();
+        let this = self.loops(Loops::Count(drivers.len()));
+        let shared = this.share(Offload::Inline)?;
+        let mut loops = Vec::new();
+        for (index, driver) in drivers.into_iter().enumerate() {
+            loops.push(SimLoop { inner: prepare(driver, &shared, index, &setup)?, over: false });
+        }
+        for sim in &mut loops {
+            sim.inner.start_with(&shared)?;
+        }
+        Ok((loops, Handle { shared }))
+    }
+
+    fn share(&self, offload: Offload) -> Result<Arc<ServerShared>, Error> {
+        self.limits.check().map_err(Error::Misuse)?;
+        crate::panic::watch();
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let limits = self.limits.clone();
+        Ok(ServerShared::new(self.loop_count(), limits, self.balance, self.drain, seed, offload))
+    }
+
+    fn loop_count(&self) -> usize {
+        match self.loops {
+            Loops::Count(count) => count.clamp(1, u16::MAX.into()),
+            Loops::PerCore => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
+
+/// A server whose loops run on threads of their own.
+///
+/// Dropping it stops the server and waits for its end.
+pub struct Running {
+    shared: Arc<ServerShared>,
+    threads: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+impl Running {
+    /// The handle to the server, for any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone() }
+    }
+
+    /// The bound addresses in the order of the set-up's `listen` calls.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<Addr> {
+        self.shared.addrs()
+    }
+
+    /// Waits until the server has stopped.
+    ///
+    /// # Errors
+    ///
+    /// The first error that ended a loop.
+    pub fn join(mut self) -> Result<(), Error> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or(Err(Error::Panicked("a loop")));
+            if result.is_ok() {
+                result = ended;
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.control(Control::Stop);
+        if let Err(error) = self.wait() {
+            tracing::error!(%error, "the server ended with an error");
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addrs", &self.addrs()).finish_non_exhaustive()
+    }
+}
+
+/// Stops, drains and inspects a server from any thread. Harmless when the server has ended.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<ServerShared>,
+}
+
+impl Handle {
+    /// Stops accepting, and closes every connection after its unsent output has been sent, but not
+    /// later than the drain time.
+    pub fn stop(&self) {
+        self.shared.control(Control::Stop);
+    }
+
+    /// Stops accepting, lets connections finish what they are at
+    /// ([`Conn::set_busy`](crate::Conn::set_busy)), and cuts what is left when the drain time is over.
+    pub fn drain(&self) {
+        self.shared.control(Control::Drain);
+    }
+
+    /// Closes the listeners; open connections go on.
+    pub fn stop_listening(&self) {
+        self.shared.control(Control::StopListening);
+    }
+
+    /// Closes every connection after its output has been sent; the server goes on.
+    pub fn close_all(&self) {
+        self.shared.control(Control::CloseAll);
+    }
+
+    /// What the server has counted.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.shared.stats()
+    }
+
+    /// The bound addresses.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<Addr> {
+        self.shared.addrs()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("addrs", &self.addrs()).finish_non_exhaustive()
+    }
+}
+
+/// A loop that its owner turns: how servers run in simulation.
+pub struct SimLoop<D> {
+    inner: Loop<D>,
+    over: bool,
+}
+
+impl<D: Driver> SimLoop<D> {
+    /// Turns once. `false` once the loop has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Driver`] if the poller is lost.
+    pub fn turn(&mut self) -> Result<bool, Error> {
+        self.over = self.over || !self.inner.turn()?;
+        Ok(!self.over)
+    }
+
+    /// Whether the loop has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Bytes buffered for connections: unsent output and unconsumed input.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.inner.core.state.buffered
+    }
+}
+
+impl<D> fmt::Debug for SimLoop<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimLoop").field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
+/// A loop over one of the system's drivers, set up and ready to run.
+enum Prepared {
+    Ready(Box<Loop<ReadyDriver>>),
+}
+
+impl Prepared {
+    fn new(
+        kind: DriverKind,
+        shared: &Arc<ServerShared>,
+        index: usize,
+        setup: impl FnOnce(&mut Shard<'_>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let limits = shared.limits.driver.clone();
+        let driver = open_ready(kind, limits).map_err(Error::Driver)?;
+        Ok(Self::Ready(Box::new(prepare(driver, shared, index, setup)?)))
+    }
+
+    fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Ready(mut ready) => {
+                let shared = ready.core.state.shared.clone();
+                ready.start_with(&shared)?;
+                ready.run()
+            }
+        }
+    }
+}
+
+fn open_ready(kind: DriverKind, limits: DriverLimits) -> io::Result<ReadyDriver> {
+    match kind {
+        DriverKind::Portable => ReadyDriver::portable(limits),
+        _ => ReadyDriver::new(limits),
+    }
+}
+
+/// Makes a loop over `driver` and runs the set-up on it.
+fn prepare<D: Driver>(
+    mut driver: D,
+    shared: &Arc<ServerShared>,
+    index: usize,
+    setup: impl FnOnce(&mut Shard<'_>) -> Result<(), Error>,
+) -> Result<Loop<D>, Error> {
+    shared.loops[index].inbox.set_waker(driver.waker());
+    let mut state = LoopState::new(index as u16, driver.now(), shared.clone());
+    let mut hosts = Vec::new();
+    setup(&mut Shard { state: &mut state, hosts: &mut hosts, sockets: &mut driver })?;
+    let mut prepared = Loop::new(driver, state);
+    prepared.core.hosts = hosts;
+    Ok(prepared)
+}
+
+impl<D: Driver> Loop<D> {
+    fn start_with(&mut self, shared: &ServerShared) -> Result<(), Error> {
+        let info = ServerInfo {
+            addrs: shared.addrs(),
+            loops: shared.loops.len(),
+            loop_index: self.core.state.index.into(),
+        };
+        self.start(&info)
+    }
+}
+
+impl<D> Drop for Loop<D> {
+    fn drop(&mut self) {
+        // A send that is still queued learns that it will not be.
+        let home = &self.core.state.shared.loops[usize::from(self.core.state.index)];
+        let dropped = crate::panic::caught(|| home.close());
+        crate::panic::count(dropped, &self.core.state.counters, &"queued posts");
+    }
+}
+
+fn run_when_told(
+    prepared: Result<Prepared, Error>,
+    report: &Sender<()>,
+    started: &Receiver<()>,
+) -> Result<(), Error> {
+    let prepared = prepared?;
+    let _ = report.send(());
+    if started.recv().is_err() {
+        return Ok(());
+    }
+    let shared = match &prepared {
+        Prepared::Ready(ready) => ready.core.state.shared.clone(),
+    };
+    let result = prepared.run();
+    if result.is_err() {
+        // One loop less would serve only some of the clients: end the others too.
+        shared.control(Control::Stop);
+    }
+    result
+}
+
+#[cfg(target_os = "linux")]
+fn pin_to(nth: Option<usize>) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Some(nth) = nth else { return };
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let mut one = CpuSet::new();
+        one.set(cores[nth % cores.len()]);
+        sched_setaffinity(None, &one)
+    });
+    if let Err(error) = pinned {
+        tracing::warn!(loop_index = nth, %error, "cannot pin the loop to a processor");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin_to(nth: Option<usize>) {
+    if let Some(nth) = nth {
+        tracing::warn!(loop_index = nth, "pinning is not available on this system");
+    }
+}

@@ -1,0 +1,145 @@
+//! What the loops of one server share: nothing on the way of a byte.
+
+use crate::inbox::Inbox;
+use crate::offload::Offload;
+use crate::post::{Post, Work};
+use crate::stats::LoopCounters;
+use crate::{Balance, Limits, ServerStats};
+use concurrent_queue::ConcurrentQueue;
+use mainspring_io::Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub(crate) struct ServerShared {
+    pub(crate) loops: Vec<LoopShared>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) balance: Balance,
+    pub(crate) drain: Duration,
+    pub(crate) seed: u64,
+    pub(crate) offload: Offload,
+    /// The bound addresses, by listener.
+    addrs: Mutex<Vec<Addr>>,
+    /// Connections open or being opened, against `Limits::connections_max`.
+    connections: AtomicUsize,
+}
+
+/// What others know of one loop.
+pub(crate) struct LoopShared {
+    pub(crate) inbox: Inbox<Post>,
+    /// Answers of the offload pool. No more than there are jobs, which are bounded.
+    pub(crate) finished: ConcurrentQueue<Work>,
+    pub(crate) counters: Arc<LoopCounters>,
+    /// Connections assigned to the loop, those on their way included.
+    load: AtomicUsize,
+}
+
+/// What a server can be told from any thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    StopListening,
+    CloseAll,
+    Drain,
+    Stop,
+}
+
+impl ServerShared {
+    pub(crate) fn new(
+        loops: usize,
+        limits: Limits,
+        balance: Balance,
+        drain: Duration,
+        seed: u64,
+        offload: Offload,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            loops: (0..loops).map(|_| LoopShared::new(&limits)).collect(),
+            limits: Arc::new(limits),
+            balance,
+            drain,
+            seed,
+            offload,
+            addrs: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        })
+    }
+
+    /// Tells every loop. Control has a queue of its own, so that a full inbox cannot keep a server from stopping.
+    pub(crate) fn control(&self, control: Control) {
+        for home in &self.loops {
+            home.finish(Box::new(move |_, state| state.controls.push(control)));
+        }
+    }
+
+    /// Counts a connection in, unless there are too many.
+    pub(crate) fn reserve_connection(&self) -> bool {
+        let max = self.limits.connections_max;
+        let add = |open: usize| (open < max).then_some(open + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    pub(crate) fn assign_connection(&self, home: u16) {
+        self.loops[usize::from(home)].load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reassign_connection(&self, from: u16, to: u16) {
+        self.loops[usize::from(from)].load.fetch_sub(1, Ordering::Relaxed);
+        self.assign_connection(to);
+    }
+
+    /// Counts an assigned connection out.
+    pub(crate) fn release_connection(&self, home: u16) {
+        self.loops[usize::from(home)].load.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The bound address of a listener that some loop has opened already.
+    pub(crate) fn addr(&self, listener: usize) -> Option<Addr> {
+        self.addrs.lock().unwrap_or_else(PoisonError::into_inner).get(listener).cloned()
+    }
+
+    pub(crate) fn set_addr(&self, listener: usize, addr: &Addr) {
+        let mut addrs = self.addrs.lock().unwrap_or_else(PoisonError::into_inner);
+        if addrs.len() == listener {
+            addrs.push(addr.clone());
+        }
+    }
+
+    pub(crate) fn addrs(&self) -> Vec<Addr> {
+        self.addrs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        ServerStats::of(self.loops.iter().map(|home| home.counters.snapshot()).collect())
+    }
+}
+
+impl LoopShared {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            inbox: Inbox::new(limits.inbox_max, limits.inbox_bytes_max),
+            finished: ConcurrentQueue::unbounded(),
+            counters: Arc::default(),
+            load: AtomicUsize::new(0),
+        }
+    }
+
+    /// Queues work that is bounded by other means, and ends the loop's sleep.
+    pub(crate) fn finish(&self, work: Work) {
+        if self.finished.push(work).is_ok() {
+            self.inbox.notify();
+        }
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Refuses everything from now on and drops what is queued.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        self.finished.close();
+        while self.inbox.pop().is_some() {}
+        while self.finished.pop().is_ok() {}
+    }
+}

@@ -1,0 +1,223 @@
+//! What the loop keeps for one socket.
+
+use crate::completion::Completion;
+use crate::timer::TimerId;
+use crate::{CloseReason, ConnStats};
+use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a key names.
+pub(crate) enum Slot {
+    Conn(ConnSlot),
+    Datagram(Box<DatagramSlot>),
+    Listener(ListenerSlot),
+}
+
+/// A connection. It holds no buffer while nothing is unsent and nothing unconsumed.
+pub(crate) struct ConnSlot {
+    pub(crate) outbox: Outbox,
+    /// Unconsumed input, in front of what comes next.
+    pub(crate) carry: Vec<u8>,
+    /// No delivery before the carry has this length.
+    pub(crate) wanted: usize,
+    pub(crate) peer: Addr,
+    pub(crate) local: Addr,
+    pub(crate) stats: ConnStats,
+    /// Tick of the last byte in either direction.
+    pub(crate) active: u64,
+    /// What the next deadline of an open connection is counted from `active`; ms, 0 is none.
+    pub(crate) idle_ms: u32,
+    pub(crate) host: u32,
+    /// Where the host keeps the handler's state.
+    pub(crate) state: u32,
+    pub(crate) listener: u16,
+    pub(crate) flags: Flags,
+    pub(crate) stage: Stage,
+    pub(crate) reason: Option<CloseReason>,
+    /// The one timer behind dial, idle, write and linger deadlines.
+    pub(crate) guard: Option<TimerId>,
+    /// Bytes of this slot in the loop's sum.
+    pub(crate) counted: usize,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// User timers that have not fired.
+    pub(crate) timers: Vec<TimerId>,
+    /// Sends to report when `stats.bytes_out` has reached the number.
+    pub(crate) completions: VecDeque<(u64, Completion)>,
+    /// Addresses still to be tried, last first.
+    pub(crate) candidates: Vec<Addr>,
+    pub(crate) dial_options: SocketOptions,
+}
+
+/// How far a connection has come. It only goes down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// A dialled connection that is not up; the tick by which it must be.
+    Dialing { until: u64 },
+    /// In use.
+    Open,
+    /// To be given away when the output has been sent.
+    Detaching,
+    /// To be closed when the output has been sent.
+    Closing,
+    /// The end of stream has been sent; waiting for the peer's until the tick.
+    Lingering { until: u64 },
+    /// To be dropped as it is: broken, or to be reset.
+    Aborting,
+    /// The driver has the order to end it and will report the end.
+    Ending,
+}
+
+/// The host has made no state for the connection.
+pub(crate) const STATELESS: u32 = u32::MAX;
+
+/// The connection was dialled.
+pub(crate) const NO_LISTENER: u16 = u16::MAX;
+
+pub(crate) struct DatagramSlot {
+    pub(crate) outbox: DatagramOutbox,
+    pub(crate) local: Addr,
+    pub(crate) peer: Option<Addr>,
+    pub(crate) host: u32,
+    pub(crate) listener: u16,
+    pub(crate) flags: Flags,
+}
+
+pub(crate) struct ListenerSlot {
+    pub(crate) listener: u16,
+}
+
+/// A set of one-bit facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// In the list of sockets that `flush` visits.
+    pub(crate) const DIRTY: Self = Self(1);
+    /// In the list of connections that are owed a callback.
+    pub(crate) const PENDING: Self = Self(1 << 1);
+    /// Owed an `on_wake`.
+    pub(crate) const WOKEN: Self = Self(1 << 2);
+    /// Owed an `on_drained`.
+    pub(crate) const DRAINED: Self = Self(1 << 3);
+    /// Owed another look at its carry.
+    pub(crate) const REDELIVER: Self = Self(1 << 4);
+    /// Owed an `on_eof` after its carry.
+    pub(crate) const EOF_OWED: Self = Self(1 << 5);
+    /// The driver will say when the send may go on.
+    pub(crate) const WAITING: Self = Self(1 << 6);
+    /// The handler wants no input.
+    pub(crate) const PAUSED: Self = Self(1 << 7);
+    /// The output is over its high mark and has not come down to the low one.
+    pub(crate) const CHOKED: Self = Self(1 << 8);
+    /// The driver has the standing order to receive.
+    pub(crate) const RECEIVING: Self = Self(1 << 9);
+    /// The peer has ended its stream.
+    pub(crate) const EOF: Self = Self(1 << 10);
+    /// Not to be closed by a drain before its deadline.
+    pub(crate) const BUSY: Self = Self(1 << 11);
+    /// The socket is with the driver.
+    pub(crate) const ADOPTED: Self = Self(1 << 12);
+    /// The connection has been up.
+    pub(crate) const UP: Self = Self(1 << 13);
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    pub(crate) fn clear(&mut self, flag: Self) {
+        self.0 &= !flag.0;
+    }
+
+    /// Clears the flag and tells whether it was set.
+    pub(crate) fn take(&mut self, flag: Self) -> bool {
+        let was = self.has(flag);
+        self.clear(flag);
+        was
+    }
+
+    /// Sets the flag and tells whether it was clear.
+    pub(crate) fn raise(&mut self, flag: Self) -> bool {
+        let was = self.has(flag);
+        self.set(flag);
+        !was
+    }
+}
+
+impl ConnSlot {
+    pub(crate) fn new(host: u32, listener: u16, peer: Addr, local: Addr, stage: Stage) -> Self {
+        Self {
+            outbox: Outbox::new(),
+            carry: Vec::new(),
+            wanted: 0,
+            peer,
+            local,
+            stats: ConnStats::default(),
+            active: 0,
+            idle_ms: 0,
+            host,
+            state: STATELESS,
+            listener,
+            flags: Flags::default(),
+            stage,
+            reason: None,
+            guard: None,
+            counted: 0,
+            extra: None,
+        }
+    }
+
+    /// Moves on to `stage` for `reason`, unless the connection has come further already.
+    pub(crate) fn escalate(&mut self, stage: Stage, reason: CloseReason) {
+        if stage > self.stage {
+            self.stage = stage;
+            if stage >= Stage::Closing {
+                self.reason.get_or_insert(reason);
+            }
+        }
+    }
+
+    /// Whether callbacks are still due to the handler.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer ends.
+    pub(crate) fn wants_input(&self) -> bool {
+        match self.stage {
+            Stage::Open => !self.flags.has(Flags::PAUSED) && !self.flags.has(Flags::CHOKED),
+            Stage::Closing | Stage::Lingering { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The tick by which something must have happened, if any.
+    pub(crate) fn deadline(&self, write_timeout: Option<Duration>) -> Option<u64> {
+        match self.stage {
+            Stage::Dialing { until } | Stage::Lingering { until } => Some(until),
+            Stage::Aborting | Stage::Ending => None,
+            Stage::Open | Stage::Detaching | Stage::Closing => {
+                if self.flags.has(Flags::WAITING) {
+                    write_timeout.map(|timeout| self.active + timeout.as_millis() as u64)
+                } else if self.stage == Stage::Open && self.idle_ms > 0 {
+                    Some(self.active + u64::from(self.idle_ms))
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}

@@ -1,0 +1,300 @@
+//! Everything one loop knows except its driver and its handlers.
+//!
+//! Callbacks reach this through [`Conn`](crate::Conn), [`Cx`](crate::Cx) and [`Datagram`](crate::Datagram). They change
+//! slots and leave marks; the phases of the turn act on the marks.
+
+use crate::buffers::Buffers;
+use crate::completion::Completion;
+use crate::order::Order;
+use crate::shared::{Control, ServerShared};
+use crate::slab::Slab;
+use crate::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
+use crate::stats::LoopCounters;
+use crate::timer::TimerWheel;
+use crate::{CloseReason, ConnId, Limits};
+use bytes::Bytes;
+use mainspring_io::{Addr, Key};
+use std::any::{Any, TypeId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) struct LoopState {
+    pub(crate) index: u16,
+    pub(crate) now: Instant,
+    /// The instant of tick 0.
+    base: Instant,
+    pub(crate) slots: Slab<Slot>,
+    pub(crate) timers: TimerWheel<Alarm>,
+    /// What callbacks want of the driver, in order.
+    pub(crate) orders: VecDeque<Order>,
+    /// Sockets that `flush` has to look at.
+    pub(crate) dirty: Vec<Key>,
+    /// Connections that are owed a callback.
+    pub(crate) pending: VecDeque<Key>,
+    pub(crate) spare: Buffers,
+    /// Where output goes that is over every limit: dropped, but not lost without being counted.
+    overflow: Vec<u8>,
+    pub(crate) limits: Arc<Limits>,
+    /// This loop's share of `Limits::memory_max`.
+    pub(crate) memory_max: usize,
+    pub(crate) buffered: usize,
+    pub(crate) conns_open: usize,
+    pub(crate) counters: Arc<LoopCounters>,
+    pub(crate) shared: Arc<ServerShared>,
+    pub(crate) hosts: Vec<HostInfo>,
+    pub(crate) listeners: Vec<ListenerInfo>,
+    pub(crate) rng: fastrand::Rng,
+    /// Connections dealt out to the loops in turn.
+    pub(crate) dealt: u64,
+    /// What the server was told to do.
+    pub(crate) controls: Vec<Control>,
+    /// States that callbacks have given to connections.
+    pub(crate) installs: Vec<Install>,
+    pub(crate) life: Life,
+    /// Whether anything but time has passed in this turn: what an adaptive tick follows.
+    pub(crate) traffic: bool,
+}
+
+/// What the loop knows of a handler without knowing its type.
+pub(crate) struct HostInfo {
+    pub(crate) handler: TypeId,
+    /// A connection of it has something to send.
+    pub(crate) has_output: bool,
+    pub(crate) ticks_on_every_loop: bool,
+    pub(crate) tick: Ticking,
+}
+
+/// When a handler ticks next.
+#[derive(Clone, Copy)]
+pub(crate) enum Ticking {
+    Stopped,
+    /// A timer is armed.
+    Armed,
+    /// A timer is armed for the idle end; traffic may bring it forward to the given tick.
+    Adaptive { timer: crate::TimerId, earliest: u64 },
+}
+
+/// A connection gets this handler and this state when the present callback has returned.
+pub(crate) struct Install {
+    pub(crate) key: Key,
+    pub(crate) host: u32,
+    pub(crate) state: Box<dyn Any>,
+}
+
+pub(crate) struct ListenerInfo {
+    pub(crate) host: u32,
+    pub(crate) addr: Addr,
+    /// The socket, where this loop has one for it.
+    pub(crate) key: Option<Key>,
+    /// Accepted sockets are shared out by this loop, not by the kernel.
+    pub(crate) shared_out: bool,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Alarm {
+    /// The dial, idle, write or linger deadline of a connection.
+    Guard(Key),
+    /// A timer of the handler's.
+    User(Key),
+    /// A handler's tick.
+    Tick(u32),
+    /// The end of the drain time.
+    DrainOver,
+}
+
+/// How far the loop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    Running,
+    /// Connections finish what they are at.
+    Draining,
+    /// Connections close after their output.
+    Stopping,
+    /// Connections are cut.
+    Cutting,
+}
+
+impl LoopState {
+    pub(crate) fn new(index: u16, now: Instant, shared: Arc<ServerShared>) -> Self {
+        let limits = shared.limits.clone();
+        let counters = shared.loops[usize::from(index)].counters.clone();
+        Self {
+            index,
+            now,
+            base: now,
+            slots: Slab::new(),
+            timers: TimerWheel::new(),
+            orders: VecDeque::new(),
+            dirty: Vec::new(),
+            pending: VecDeque::new(),
+            spare: Buffers::default(),
+            overflow: Vec::new(),
+            memory_max: limits.memory_max / shared.loops.len(),
+            limits,
+            buffered: 0,
+            conns_open: 0,
+            counters,
+            rng: fastrand::Rng::with_seed(shared.seed.wrapping_add(index.into())),
+            shared,
+            dealt: 0,
+            controls: Vec::new(),
+            hosts: Vec::new(),
+            listeners: Vec::new(),
+            installs: Vec::new(),
+            life: Life::Running,
+            traffic: false,
+        }
+    }
+
+    /// The present tick: whole milliseconds since the loop was made.
+    pub(crate) fn tick(&self) -> u64 {
+        self.now.saturating_duration_since(self.base).as_millis() as u64
+    }
+
+    /// The first tick that is not before `after` from now. A timer is never early.
+    pub(crate) fn tick_after(&self, after: Duration) -> u64 {
+        let since = self.now.saturating_duration_since(self.base).saturating_add(after);
+        u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// When `tick` begins.
+    pub(crate) fn instant_of(&self, tick: u64) -> Instant {
+        self.base + Duration::from_millis(tick)
+    }
+
+    pub(crate) fn conn(&mut self, key: Key) -> Option<&mut ConnSlot> {
+        match self.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) => Some(conn),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn datagram(&mut self, key: Key) -> Option<&mut DatagramSlot> {
+        match self.slots.get_mut(key) {
+            Some(Slot::Datagram(socket)) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// The key behind `id` if it names an open or dialling connection of this loop.
+    pub(crate) fn key_of(&mut self, id: ConnId) -> Option<Key> {
+        let stage = (id.home == self.index).then(|| self.conn(id.key))??.stage;
+        (stage <= Stage::Open).then_some(id.key)
+    }
+
+    pub(crate) fn id_of(&self, key: Key) -> ConnId {
+        ConnId { key, home: self.index }
+    }
+
+    /// Has `flush` look at the connection.
+    pub(crate) fn mark_dirty(&mut self, key: Key) {
+        let flags = match self.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) => &mut conn.flags,
+            Some(Slot::Datagram(socket)) => &mut socket.flags,
+            _ => return,
+        };
+        if flags.raise(Flags::DIRTY) {
+            self.dirty.push(key);
+        }
+    }
+
+    /// Owes the connection the callback that `flag` stands for.
+    pub(crate) fn owe(&mut self, key: Key, flag: Flags) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.flags.set(flag);
+        if conn.flags.raise(Flags::PENDING) {
+            self.pending.push_back(key);
+        }
+    }
+
+    /// Moves a connection on to `stage`, see [`ConnSlot::escalate`].
+    pub(crate) fn escalate(&mut self, key: Key, stage: Stage, reason: CloseReason) {
+        if let Some(conn) = self.conn(key) {
+            conn.escalate(stage, reason);
+            self.mark_dirty(key);
+        }
+    }
+
+    /// The vector in which the output of `key` grows.
+    pub(crate) fn output(&mut self, key: Key) -> &mut Vec<u8> {
+        self.mark_dirty(key);
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
+            return Self::nowhere(&mut self.overflow, &self.counters);
+        };
+        self.hosts[conn.host as usize].has_output = true;
+        if conn.outbox.len() > self.limits.output_max {
+            conn.escalate(Stage::Aborting, CloseReason::SlowConsumer);
+            return Self::nowhere(&mut self.overflow, &self.counters);
+        }
+        if !conn.outbox.has_buffer() {
+            conn.outbox.give_spare(self.spare.take());
+        }
+        conn.outbox.tail()
+    }
+
+    fn nowhere<'a>(overflow: &'a mut Vec<u8>, counters: &LoopCounters) -> &'a mut Vec<u8> {
+        counters.dropped_slow_bytes.add(overflow.len() as u64);
+        overflow.clear();
+        overflow
+    }
+
+    /// Queues shared bytes on an open connection; `done` learns how that ended.
+    pub(crate) fn send_shared(&mut self, key: Key, bytes: Bytes, done: Option<Completion>) {
+        let output_max = self.limits.output_max;
+        let Some(conn) = self.conn(key).filter(|conn| conn.stage <= Stage::Open) else {
+            self.counters.dropped_sends.add(1);
+            return;
+        };
+        if conn.outbox.len() + bytes.len() > output_max && !conn.outbox.is_empty() {
+            let dropped = bytes.len() as u64;
+            self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
+            self.counters.dropped_slow_bytes.add(dropped);
+            return;
+        }
+        conn.outbox.push_shared(bytes);
+        if let Some(done) = done {
+            let position = conn.stats.bytes_out + conn.outbox.len() as u64;
+            conn.extra().completions.push_back((position, done));
+        }
+        let host = conn.host as usize;
+        self.hosts[host].has_output = true;
+        self.mark_dirty(key);
+    }
+
+    /// Lets input flow again, and has what was left be looked at once more.
+    pub(crate) fn resume(&mut self, key: Key) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.flags.take(Flags::PAUSED) {
+            self.owe(key, Flags::REDELIVER);
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Brings the loop's sum of buffered bytes up to date with one connection.
+    pub(crate) fn recount(&mut self, key: Key) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
+        let count = conn.outbox.len() + conn.carry.len();
+        self.buffered = self.buffered + count - std::mem::replace(&mut conn.counted, count);
+    }
+
+    /// Arms the guard of a connection if it has a deadline and none is armed.
+    pub(crate) fn arm_guard(&mut self, key: Key) {
+        let write_timeout = self.limits.write_timeout;
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
+        if conn.guard.is_none()
+            && let Some(deadline) = conn.deadline(write_timeout)
+        {
+            conn.guard = Some(self.timers.arm(deadline, Alarm::Guard(key)));
+        }
+    }
+
+    /// Arms the guard anew, for a deadline that may be earlier than the armed one.
+    pub(crate) fn rearm_guard(&mut self, key: Key) {
+        if let Some(guard) = self.conn(key).and_then(|conn| conn.guard.take()) {
+            self.timers.cancel(guard);
+        }
+        self.arm_guard(key);
+    }
+}

@@ -1,0 +1,122 @@
+//! One loop, and one turn of it.
+//!
+//! ```text
+//! flush     orders of the last turn, replies of the last turn        driver calls
+//! poll      sleep until an event, a deadline or a wake; deliver       handlers run
+//! inbox     work posted by other threads                              handlers run
+//! timers    what has become due                                       handlers run
+//! pending   callbacks the loop itself owes: wakes, drained, held input
+//! turn_end  on_turn_end of each handler with something to send
+//! ```
+
+use crate::core::Core;
+use crate::state::{Life, LoopState};
+use crate::{Cx, Error, ServerInfo};
+use mainspring_io::{Driver, Key};
+use std::time::Duration;
+
+/// One loop over one driver.
+pub(crate) struct Loop<D> {
+    pub(crate) driver: D,
+    pub(crate) core: Core,
+    /// The list of dirty sockets that `flush` is not filling, kept for its memory.
+    pub(crate) dirty: Vec<Key>,
+}
+
+impl<D: Driver> Loop<D> {
+    pub(crate) fn new(driver: D, state: LoopState) -> Self {
+        Self { driver, core: Core { hosts: Vec::new(), state }, dirty: Vec::new() }
+    }
+
+    /// Turns until the server has stopped.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// Turns once. `false` when the loop has ended and must not be turned again.
+    pub(crate) fn turn(&mut self) -> Result<bool, Error> {
+        self.flush();
+        if self.is_over() {
+            self.core.state.publish();
+            return Ok(false);
+        }
+        let timeout = self.time_to_sleep();
+        self.driver.poll(timeout, &mut self.core).map_err(Error::Driver)?;
+        self.core.inbox();
+        self.core.timers();
+        self.core.pending();
+        self.turn_end();
+        Ok(true)
+    }
+
+    /// Tells the handlers that the server is about to run.
+    pub(crate) fn start(&mut self, info: &ServerInfo) -> Result<(), Error> {
+        self.core.state.now = self.driver.now();
+        for host in 0..self.core.hosts.len() as u32 {
+            let action = self.core.call(host, &"on_start", |hosted, state| {
+                hosted.start(&mut Cx { state, host }, info)
+            });
+            match action {
+                Some(crate::Action::Shutdown) => {
+                    self.core.state.shared.control(crate::shared::Control::Stop);
+                }
+                Some(_) => {}
+                None => return Err(Error::Panicked("on_start")),
+            }
+        }
+        self.core.first_ticks();
+        Ok(())
+    }
+
+    fn turn_end(&mut self) {
+        for host in 0..self.core.hosts.len() as u32 {
+            let info = &mut self.core.state.hosts[host as usize];
+            if std::mem::take(&mut info.has_output) {
+                self.core.call(host, &"on_turn_end", |hosted, state| hosted.turn_end(&mut Cx { state, host }));
+                // What `on_turn_end` itself appended leaves with the rest and needs no second call.
+                self.core.state.hosts[host as usize].has_output = false;
+            }
+        }
+        if self.core.state.traffic {
+            self.core.state.counters.turns.add(1);
+            self.core.hasten_ticks();
+        }
+    }
+
+    /// `None` until something happens, zero if something waits.
+    fn time_to_sleep(&mut self) -> Option<Duration> {
+        let state = &mut self.core.state;
+        let now = self.driver.now();
+        let length = now.saturating_duration_since(state.now).as_nanos() as u64;
+        if length > state.counters.longest_turn_ns.get() {
+            state.counters.longest_turn_ns.set(length);
+        }
+        state.publish();
+        let home = &state.shared.loops[usize::from(state.index)];
+        let waits = !state.pending.is_empty()
+            || !state.dirty.is_empty()
+            || !state.orders.is_empty()
+            || state.timers.has_due()
+            || !home.inbox.is_empty()
+            || !home.finished.is_empty();
+        if waits {
+            return Some(Duration::ZERO);
+        }
+        let tick = state.timers.next_tick()?;
+        Some(state.instant_of(tick).saturating_duration_since(now))
+    }
+
+    fn is_over(&self) -> bool {
+        let state = &self.core.state;
+        state.life > Life::Running && state.slots.len() == 0
+    }
+}
+
+impl LoopState {
+    /// Makes figures that are sums rather than counts readable.
+    fn publish(&self) {
+        self.counters.connections.set(self.conns_open as u64);
+        self.counters.buffered_bytes.set(self.buffered as u64);
+    }
+}
