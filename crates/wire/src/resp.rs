@@ -3,6 +3,33 @@
 //! A server cuts [`Command`]s from its input with [`Commands`] and appends replies with the functions of
 //! [`reply`]. Clients and tests append commands with [`request`] and cut [`Reply`]s with [`Replies`].
 //!
+//! ```
+//! use mainspring_wire::resp::{Commands, reply};
+//! use mainspring_wire::{Decode, Step};
+//!
+//! let mut received = b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n".to_vec();
+//! let (mut commands, mut start, mut out) = (Commands::new(), 0, Vec::new());
+//! loop {
+//!     match commands.decode(&mut received[start..]) {
+//!         Ok(Step::Frame { frame: command, used }) => {
+//!             match (command.name(), command.get(1)) {
+//!                 (None, _) => {} // a blank request has no answer
+//!                 (Some(b"PING"), _) => reply::simple(&mut out, b"PONG"),
+//!                 (Some(b"ECHO"), Some(text)) => reply::bulk(&mut out, text),
+//!                 _ => reply::error(&mut out, b"ERR unknown command"),
+//!             }
+//!             start += used;
+//!         }
+//!         Ok(Step::Need(_)) => break,
+//!         Err(error) => {
+//!             error.append_reply(&mut out); // and close
+//!             break;
+//!         }
+//!     }
+//! }
+//! assert_eq!(out, b"$2\r\nhi\r\n+PONG\r\n");
+//! ```
+//!
 //! What redis-server 7 does with an input is the reference, wherever the documents leave room.
 //!
 //! [Redis serialization protocol]: https://redis.io/docs/latest/develop/reference/protocol-spec/

@@ -250,6 +250,7 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     /// How many arguments it has, its name included.
+    #[expect(clippy::len_without_is_empty, reason = "`is_blank` says what emptiness means")]
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -257,11 +258,6 @@ impl<'a> Command<'a> {
     /// Whether it is a blank request, to be ignored without an answer: it has not even a name.
     pub fn is_blank(&self) -> bool {
         self.ranges.is_empty()
-    }
-
-    /// As [`is_blank`](Self::is_blank).
-    pub fn is_empty(&self) -> bool {
-        self.is_blank()
     }
 
     /// The first argument, as the client wrote it; it may be empty. `None` when it is blank.

@@ -104,7 +104,7 @@ impl Replies {
     }
 
     fn parse(&mut self, input: &[u8]) -> Result<Step<()>, ReplyError> {
-        if self.open.is_empty() && self.bulk.is_none() {
+        if self.open.is_empty() {
             self.nodes.clear();
         }
         loop {

@@ -112,6 +112,8 @@ fn lines_have_a_limit() {
     let long = [b'a'; LINE_BYTES_MAX + 1];
     assert_eq!(error_of(&long), "Protocol error: too big inline request");
     assert!(all(Commands::new(), &long[1..]).1.is_ok());
+    let longest = [&long[1..], b"\nPING\r\n"].concat();
+    assert_eq!(all(Commands::new(), &longest).0.len(), 2);
     let line = |start: &[u8]| [start, &[b'1'; LINE_BYTES_MAX][..]].concat();
     assert_eq!(error_of(&line(b"*")), "Protocol error: too big mbulk count string");
     assert_eq!(error_of(&line(b"*1\r\n$")), "Protocol error: too big bulk count string");
