@@ -1,0 +1,92 @@
+//! `cargo xtask ci`: all of `test`, and what is too slow to wait for at a desk.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::flags::{Usage, parse};
+use crate::step::{Report, Step};
+use crate::test::{self, BUILD_LIMIT, in_root};
+use crate::tree::{Scope, Workspace};
+
+pub(crate) const HELP: &str = "\
+All of `cargo xtask test` with 10,000 seeds and longer fuzzing, then the suite under AddressSanitizer and
+LeakSanitizer (x86-64 Linux), the loom models of the inbox, and cargo-deny (installed below target/tools).
+
+examples:
+  cargo xtask ci
+";
+
+const LIMIT: Duration = Duration::from_secs(110 * 60);
+const SLOW_LIMIT: Duration = Duration::from_secs(30 * 60);
+const SEEDS: u64 = 10_000;
+const FUZZ_SECONDS: u64 = 30;
+/// The standard library ships with sanitizer runtimes for few targets; this is the one we run.
+const ASAN_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Pinned, so that a new release cannot turn a green tree red over night.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
+    parse(args, &[], None)?;
+    let workspace = match Workspace::load(Scope::Members) {
+        Ok(workspace) => workspace,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut report = Report::new(LIMIT);
+    test::steps(&mut report, &workspace, SEEDS, FUZZ_SECONDS);
+    address_sanitizer(&mut report, &workspace);
+    loom(&mut report, &workspace);
+    cargo_deny(&mut report, &workspace);
+    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The suite and the program that its clients talk to, both instrumented. Doc tests are left out: they
+/// run the same code, each linked anew.
+fn address_sanitizer(report: &mut Report, workspace: &Workspace) {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        println!("address sanitizer: not run, wants {ASAN_TARGET}");
+        return;
+    }
+    let target = workspace.target.join("asan");
+    let instrumented = |args: &[&str]| -> Command {
+        let mut command = in_root(workspace, args);
+        command.args(["--target", ASAN_TARGET, "--target-dir"]).arg(&target);
+        // Sanitizers are unstable flags of rustc; the bootstrap switch lets the stable one take them, so
+        // that what is tested is what the released compiler makes.
+        command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+        command.env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1");
+        command
+    };
+    let program = instrumented(&["build", "--package", "mainspring-cli"]);
+    if !report.run(Step::new("address sanitizer, program", program, BUILD_LIMIT)) {
+        return;
+    }
+    let mut tests = instrumented(&["test", "--workspace", "--exclude", "xtask", "--no-fail-fast"]);
+    tests.args(["--lib", "--bins", "--tests", "--examples"]);
+    tests.env("MAINSPRING_PEERS", test::peers(workspace));
+    tests.env("MAINSPRING_BIN", target.join(ASAN_TARGET).join("debug").join("mainspring"));
+    report.run(Step::new("address sanitizer, tests", tests, SLOW_LIMIT));
+}
+
+/// Every interleaving of the inbox and the wake flag that loom's bounds let through.
+fn loom(report: &mut Report, workspace: &Workspace) {
+    let mut models = in_root(workspace, &["test", "--release", "--package", "mainspring-loop"]);
+    models.args(["--test", "loom", "--target-dir"]).arg(workspace.target.join("loom"));
+    models.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "3");
+    report.run(Step::new("loom", models, SLOW_LIMIT));
+}
+
+fn cargo_deny(report: &mut Report, workspace: &Workspace) {
+    let tools = workspace.target.join("tools");
+    let mut install = in_root(workspace, &["install", "--locked", "--debug", "cargo-deny"]);
+    install.args(["--version", CARGO_DENY_VERSION, "--root"]).arg(&tools);
+    // `cargo install` does nothing when this version is there already.
+    if !report.run(Step::new("cargo-deny, install", install, BUILD_LIMIT)) {
+        return;
+    }
+    let mut deny = Command::new(tools.join("bin").join("cargo-deny"));
+    deny.current_dir(&workspace.root).args(["check", "licenses", "bans", "sources"]);
+    report.run(Step::new("cargo-deny", deny, BUILD_LIMIT));
+}

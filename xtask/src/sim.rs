@@ -1,0 +1,94 @@
+//! `cargo xtask sim`: the world test of the testkit.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::flags::{Flag, Usage, parse};
+use crate::step::{Report, Step};
+use crate::tree::cargo;
+
+pub(crate) const HELP: &str = "\
+flags:
+  --seeds N   run the worlds of seeds 0 to N-1 (default 1000)
+  --seed S    run the world of one seed
+  --log       with --seed: print every event
+  --canary    plant a bug that the checkers must find; ends with exit code 1 and the seed when they do
+
+examples:
+  cargo xtask sim
+  cargo xtask sim --seeds 10000
+  cargo xtask sim --seed 4711 --log
+  cargo xtask sim --canary
+";
+
+/// What the world prints beside the number when a seed fails.
+const FINDING: &str = "seed";
+
+const FLAGS: &[Flag] = &[
+    Flag::Number("--seeds"),
+    Flag::Number("--seed"),
+    Flag::Switch("--log"),
+    Flag::Switch("--canary"),
+];
+
+pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
+    let given = parse(args, FLAGS, None)?;
+    if given.number("--seed").is_some() && given.number("--seeds").is_some() {
+        return Err(Usage("--seed and --seeds exclude each other".to_owned()));
+    }
+    if given.has("--log") && given.number("--seed").is_none() {
+        return Err(Usage("--log wants --seed S: a log of many worlds is of no use".to_owned()));
+    }
+    let mut flags: Vec<String> = Vec::new();
+    match given.number("--seed") {
+        Some(seed) => flags.extend(["--seed".to_owned(), seed.to_string()]),
+        None => {
+            let seeds = given.number("--seeds").unwrap_or(1000);
+            flags.extend(["--seeds".to_owned(), seeds.to_string()]);
+        }
+    }
+    for switch in ["--log", "--canary"] {
+        flags.extend(given.has(switch).then(|| switch.to_owned()));
+    }
+    // The exit code of the world is ours: a planted bug that is found ends with 1.
+    match world(&flags).status() {
+        Ok(status) => {
+            Ok(ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)))
+        }
+        Err(error) => {
+            eprintln!("error: cannot start cargo: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Runs the worlds of `seeds` seeds, and the planted bug, which has to be found.
+pub(crate) fn steps(report: &mut Report, seeds: u64, limit: Duration) {
+    let count = seeds.to_string();
+    let flags = |extra: &[&str]| -> Vec<String> {
+        ["--seeds", &count].iter().chain(extra).map(|flag| (*flag).to_owned()).collect()
+    };
+    report.run(Step::new("sim", world(&flags(&[])), limit));
+    let canary = Step::new("sim, planted bug", world(&flags(&["--canary"])), limit);
+    report.run(canary.must_find(FINDING));
+}
+
+fn world(flags: &[String]) -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "mainspring-testkit"]);
+    command.args(["--bin", "world", "--"]).args(flags);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        for line in [&["--seed", "1", "--seeds", "2"][..], &["--log"], &["--canary", "--log"]] {
+            let args: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+            assert!(run(&args).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask test`: everything that must pass before a change is merged.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::flags::{Usage, parse};
+use crate::step::{Report, Step};
+use crate::tree::{Scope, Workspace, cargo};
+use crate::{fuzz, install, license, sim, tidy};
+
+pub(crate) const HELP: &str = "\
+Installs what the tests need (on Debian as root; elsewhere it says what is missing), then runs format,
+lints, documentation, tidy, licenses, all tests, a simulation with its planted bug, and the fuzz bodies.
+The last line is the sum of the tests: `N passed, N failed`.
+
+examples:
+  cargo xtask test
+";
+
+/// From cold on two cores, with room to spare; from warm it is a few minutes.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// For a step that compiles the workspace from cold.
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+const TESTS_LIMIT: Duration = Duration::from_secs(20 * 60);
+const SEEDS: u64 = 1000;
+const FUZZ_SECONDS: u64 = 3;
+
+pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
+    parse(args, &[], None)?;
+    let workspace = match Workspace::load(Scope::Members) {
+        Ok(workspace) => workspace,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut report = Report::new(LIMIT);
+    steps(&mut report, &workspace, SEEDS, FUZZ_SECONDS);
+    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All steps in order. The gates do not stand in each other's way: one run shows every failure.
+pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz_seconds: u64) {
+    let peers = peers(workspace);
+    let ready = report.call("install", || install::install(&workspace.root, &peers));
+    gates(report, workspace);
+    let built = builds(report, workspace);
+    if ready && built {
+        let mut tests = in_root(workspace, &["test", "--workspace", "--no-fail-fast"]);
+        tests.env("MAINSPRING_PEERS", &peers).env("MAINSPRING_BIN", release_program(workspace));
+        report.run(Step::new("tests", tests, TESTS_LIMIT));
+    }
+    sim::steps(report, seeds, BUILD_LIMIT);
+    fuzz::steps(report, workspace, fuzz_seconds, BUILD_LIMIT);
+}
+
+/// Where the client libraries of other languages are: `python` and `node` below it.
+pub(crate) fn peers(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("peers")
+}
+
+/// A cargo command with the root as its working directory.
+pub(crate) fn in_root(workspace: &Workspace, args: &[&str]) -> Command {
+    let mut command = cargo();
+    command.current_dir(&workspace.root).args(args);
+    command
+}
+
+fn gates(report: &mut Report, workspace: &Workspace) {
+    let root = &workspace.root;
+    report.call("tidy", || tidy::check(root));
+    report.call("licenses", license::check);
+    report.run(Step::new("format", in_root(workspace, &["fmt", "--all", "--check"]), BUILD_LIMIT));
+    let mut fuzz_format = in_root(workspace, &["fmt", "--all", "--check", "--manifest-path"]);
+    fuzz_format.arg(fuzz::manifest(root));
+    report.run(Step::new("format, fuzz", fuzz_format, BUILD_LIMIT));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    report.run(Step::new("lints", in_root(workspace, &clippy), BUILD_LIMIT));
+    let mut docs = in_root(workspace, &["doc", "--workspace", "--no-deps"]);
+    docs.env("RUSTDOCFLAGS", "--deny warnings");
+    report.run(Step::new("docs", docs, BUILD_LIMIT));
+}
+
+fn builds(report: &mut Report, workspace: &Workspace) -> bool {
+    let all = in_root(workspace, &["build", "--workspace", "--all-targets"]);
+    let program = in_root(workspace, &["build", "--release", "--package", "mainspring-cli"]);
+    let built = report.run(Step::new("build", all, BUILD_LIMIT));
+    report.run(Step::new("build, release program", program, BUILD_LIMIT)) && built
+}
+
+fn release_program(workspace: &Workspace) -> PathBuf {
+    let name = format!("mainspring{}", std::env::consts::EXE_SUFFIX);
+    workspace.target.join("release").join(name)
+}
