@@ -16,8 +16,8 @@ flags:
 
 examples:
   cargo xtask fuzz
-  cargo xtask fuzz --seconds 60 resp_request
-  cargo xtask fuzz --seed 17 resp_request
+  cargo xtask fuzz --seconds 60 resp_commands
+  cargo xtask fuzz --seed 17 resp_commands
 
 For coverage-guided fuzzing through the night: cd fuzz && cargo +nightly fuzz run TARGET
 ";

@@ -72,11 +72,19 @@ fn gates(report: &mut Report, workspace: &Workspace) {
     report.call("tidy", || tidy::check(root));
     report.call("licenses", license::check);
     report.run(Step::new("format", in_root(workspace, &["fmt", "--all", "--check"]), BUILD_LIMIT));
-    let mut fuzz_format = in_root(workspace, &["fmt", "--all", "--check", "--manifest-path"]);
+    // Not `--all`, which would format what the fuzz workspace depends on once more.
+    let fuzz_format = ["fmt", "--check", "--package", "mainspring-fuzz"];
+    let mut fuzz_format = in_root(workspace, &fuzz_format);
+    fuzz_format.args(["--package", "mainspring-fuzz-smoke", "--manifest-path"]);
     fuzz_format.arg(fuzz::manifest(root));
     report.run(Step::new("format, fuzz", fuzz_format, BUILD_LIMIT));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     report.run(Step::new("lints", in_root(workspace, &clippy), BUILD_LIMIT));
+    let mut fuzz_clippy =
+        in_root(workspace, &["clippy", "--release", "--locked", "--manifest-path"]);
+    fuzz_clippy.arg(fuzz::manifest(root)).arg("--target-dir").arg(workspace.target.join("fuzz"));
+    fuzz_clippy.args(["--", "--deny", "warnings"]);
+    report.run(Step::new("lints, fuzz", fuzz_clippy, BUILD_LIMIT));
     let mut docs = in_root(workspace, &["doc", "--workspace", "--no-deps"]);
     docs.env("RUSTDOCFLAGS", "--deny warnings");
     report.run(Step::new("docs", docs, BUILD_LIMIT));
