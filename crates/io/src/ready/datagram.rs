@@ -334,6 +334,10 @@ impl DatagramSocket {
                 SendFault::Retry => {}
                 SendFault::Full => return Sent::Full,
                 SendFault::Starved => return Sent::Starved,
+                // A sandbox may lack the batched calls.
+                SendFault::Refused if error.raw_os_error() == Some(libc::ENOSYS) => {
+                    return self.send_singly(outbox, dropped);
+                }
                 SendFault::Refused if attempt.first > 1 => {
                     uncut = attempt.first;
                     // The device cannot do it at all.
