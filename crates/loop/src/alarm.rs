@@ -66,7 +66,8 @@ impl Core {
 
     fn tick(&mut self, host: u32) {
         self.state.hosts[host as usize].tick = Ticking::Stopped;
-        let next = self.call(host, &"on_tick", |hosted, state| hosted.tick(&mut Cx { state, host }));
+        let next =
+            self.call(host, &"on_tick", |hosted, state| hosted.tick(&mut Cx { state, host }));
         let ticking = match next {
             Some(Tick::After(delay)) => {
                 self.state.timers.arm(self.state.tick_after(delay), Alarm::Tick(host));

@@ -119,7 +119,11 @@ impl Conn<'_> {
     /// answer to it is being made elsewhere. Without it, a connection counts as done when it has no unsent output and no unconsumed input.
     pub fn set_busy(&mut self, busy: bool) {
         let flags = &mut self.slot_mut().flags;
-        if busy { flags.set(Flags::BUSY) } else { flags.clear(Flags::BUSY) }
+        if busy {
+            flags.set(Flags::BUSY)
+        } else {
+            flags.clear(Flags::BUSY)
+        }
         self.state.mark_dirty(self.key);
     }
 

@@ -42,7 +42,8 @@ impl Core {
         let Some(conn) = self.state.conn(key) else { return };
         let (host, place) = (conn.host, conn.state);
         let id = self.state.id_of(key);
-        let action = self.call(host, &id, |host, state| callback(host, place, &mut Conn { state, key }));
+        let action =
+            self.call(host, &id, |host, state| callback(host, place, &mut Conn { state, key }));
         match action {
             Some(action) => self.act(key, action),
             None => self.state.escalate(key, Stage::Aborting, CloseReason::Panicked),
@@ -255,6 +256,8 @@ impl LoopState {
                 panic::count(completed, &self.counters, &"send completion");
             }
         }
-        debug_assert!(conn.listener == NO_LISTENER || usize::from(conn.listener) < self.listeners.len());
+        debug_assert!(
+            conn.listener == NO_LISTENER || usize::from(conn.listener) < self.listeners.len()
+        );
     }
 }

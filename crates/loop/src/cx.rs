@@ -52,7 +52,12 @@ impl Cx<'_> {
     #[must_use]
     pub fn connections(&self) -> Vec<ConnId> {
         let open = |slot: &Slot| matches!(slot, Slot::Conn(conn) if conn.is_open());
-        self.state.slots.iter().filter(|(_, slot)| open(slot)).map(|(key, _)| self.state.id_of(key)).collect()
+        self.state
+            .slots
+            .iter()
+            .filter(|(_, slot)| open(slot))
+            .map(|(key, _)| self.state.id_of(key))
+            .collect()
     }
 
     /// Delivers input again to a connection that was paused. `false` if it is not open here.

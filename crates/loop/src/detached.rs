@@ -18,7 +18,12 @@ pub struct Detached {
 }
 
 impl Detached {
-    pub(crate) fn new(stream: OwnedStream, unread: Vec<u8>, id: ConnId, peer: Addr) -> io::Result<Self> {
+    pub(crate) fn new(
+        stream: OwnedStream,
+        unread: Vec<u8>,
+        id: ConnId,
+        peer: Addr,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         Ok(Self { stream, unread, given: 0, id, peer })
     }

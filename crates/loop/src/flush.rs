@@ -49,7 +49,8 @@ impl<D: Driver> Loop<D> {
 
     fn adopt(&mut self, key: Key, stream: OwnedStream) {
         let Some(conn) = self.core.state.conn(key) else { return };
-        if conn.stage == Stage::Aborting || (conn.stage == Stage::Closing && conn.outbox.is_empty()) {
+        if conn.stage == Stage::Aborting || (conn.stage == Stage::Closing && conn.outbox.is_empty())
+        {
             // Refused, and nothing to say: the poller need not hear of it.
             drop(stream);
             return self.core.ended(key);
@@ -230,7 +231,11 @@ impl crate::state::LoopState {
     /// While the server drains, a connection without unsent output, unconsumed input or work elsewhere is done.
     fn close_if_done(&mut self, key: Key) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.is_open() && conn.outbox.is_empty() && conn.carry.is_empty() && !conn.flags.has(Flags::BUSY) {
+        if conn.is_open()
+            && conn.outbox.is_empty()
+            && conn.carry.is_empty()
+            && !conn.flags.has(Flags::BUSY)
+        {
             conn.escalate(Stage::Closing, CloseReason::Shutdown);
         }
     }

@@ -41,7 +41,12 @@ pub trait Handler: 'static {
     }
 
     /// Bytes arrived. What is left unconsumed comes again in front of the next bytes.
-    fn on_data(&mut self, state: &mut Self::State, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action;
+    fn on_data(
+        &mut self,
+        state: &mut Self::State,
+        conn: &mut Conn<'_>,
+        input: &mut Input<'_>,
+    ) -> Action;
 
     /// Somebody woke the connection. Wakes between two turns are one call.
     fn on_wake(&mut self, state: &mut Self::State, conn: &mut Conn<'_>) -> Action {

@@ -3,8 +3,8 @@
 use crate::slot::STATELESS;
 use crate::state::LoopState;
 use crate::{
-    Action, CloseReason, Conn, ConnId, Cx, Datagram, Detached, Handler, Input, Opened, ServerInfo, Tick,
-    TimerId,
+    Action, CloseReason, Conn, ConnId, Cx, Datagram, Detached, Handler, Input, Opened, ServerInfo,
+    Tick, TimerId,
 };
 use mainspring_io::{Addr, Key};
 use std::any::Any;

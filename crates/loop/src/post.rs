@@ -13,14 +13,24 @@ pub(crate) type Work = Box<dyn FnOnce(&mut [Box<dyn Host>], &mut LoopState) + Se
 /// What other threads, and other loops, ask of a loop.
 pub(crate) enum Post {
     Run(Work),
-    Send { key: Key, bytes: Bytes, done: Option<Completion> },
-    Broadcast { keys: Arc<[Key]>, bytes: Bytes },
+    Send {
+        key: Key,
+        bytes: Bytes,
+        done: Option<Completion>,
+    },
+    Broadcast {
+        keys: Arc<[Key]>,
+        bytes: Bytes,
+    },
     Wake(Key),
     Close(Key),
     Abort(Key),
     Resume(Key),
     /// A connection that another loop has accepted for this one.
-    Adopt { listener: u16, accepted: Box<Accepted> },
+    Adopt {
+        listener: u16,
+        accepted: Box<Accepted>,
+    },
 }
 
 impl Post {

@@ -29,7 +29,10 @@ impl<H: Handler> Remote<H> {
     }
 
     /// Runs `work` on the handler's loop. A panic in it is caught, counted and logged.
-    pub fn post(&self, work: impl FnOnce(&mut H, &mut Cx<'_>) + Send + 'static) -> Result<(), Full> {
+    pub fn post(
+        &self,
+        work: impl FnOnce(&mut H, &mut Cx<'_>) + Send + 'static,
+    ) -> Result<(), Full> {
         let host = self.host.index;
         let run = Post::Run(Box::new(move |hosts, state| {
             let handler = hosts[host as usize].handler().downcast_mut::<H>();
@@ -60,7 +63,8 @@ impl<H: Handler> Remote<H> {
     /// On `Full` some loops may have taken their share.
     pub fn broadcast(&self, bytes: &Bytes, to: &[ConnId]) -> Result<(), Full> {
         for home in 0..self.shared.loops.len() as u16 {
-            let keys: Arc<[Key]> = to.iter().filter(|id| id.home == home).map(|id| id.key).collect();
+            let keys: Arc<[Key]> =
+                to.iter().filter(|id| id.home == home).map(|id| id.key).collect();
             if !keys.is_empty() {
                 self.push(home, Post::Broadcast { keys, bytes: bytes.clone() })?;
             }

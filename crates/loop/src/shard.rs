@@ -20,12 +20,24 @@ pub struct Shard<'a> {
 
 /// The part of a driver that set-up needs, whichever driver it is.
 pub(crate) trait Sockets {
-    fn open(&mut self, key: Key, datagram: bool, at: &Addr, options: &ListenOptions) -> io::Result<Addr>;
+    fn open(
+        &mut self,
+        key: Key,
+        datagram: bool,
+        at: &Addr,
+        options: &ListenOptions,
+    ) -> io::Result<Addr>;
     fn close(&mut self, key: Key);
 }
 
 impl<D: Driver> Sockets for D {
-    fn open(&mut self, key: Key, datagram: bool, at: &Addr, options: &ListenOptions) -> io::Result<Addr> {
+    fn open(
+        &mut self,
+        key: Key,
+        datagram: bool,
+        at: &Addr,
+        options: &ListenOptions,
+    ) -> io::Result<Addr> {
         if datagram { self.bind(key, at, options) } else { self.listen(key, at, options) }
     }
 
@@ -75,7 +87,8 @@ impl Shard<'_> {
         address: &Address,
         options: &ListenOptions,
     ) -> Result<Addr, Error> {
-        let listener = u16::try_from(self.state.listeners.len()).expect("fewer than 65,536 listeners");
+        let listener =
+            u16::try_from(self.state.listeners.len()).expect("fewer than 65,536 listeners");
         let fail = |cause| Error::Bind { address: address.to_string(), cause };
         let known = self.state.shared.addr(listener.into());
         let candidates = match &known {
@@ -85,7 +98,8 @@ impl Shard<'_> {
         let each_loop = self.each_loop_opens(&candidates);
         let (mut key, mut addr) = (None, known);
         if self.state.index == 0 || each_loop {
-            let (opened, bound) = self.open_first(address, &candidates, options, each_loop).map_err(fail)?;
+            let (opened, bound) =
+                self.open_first(address, &candidates, options, each_loop).map_err(fail)?;
             let slot = if address.is_datagram() {
                 Slot::Datagram(Box::new(DatagramSlot {
                     outbox: DatagramOutbox::new(),

@@ -4,7 +4,8 @@
 //! than queued. It is an ordinary [`Handler`](crate::Handler) underneath.
 
 use crate::{
-    Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Remote, Server, ServerInfo, Tick,
+    Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Remote, Server,
+    ServerInfo, Tick,
 };
 use mainspring_io::{Addr, Address, Keepalive, SocketOptions};
 use std::fmt;
@@ -122,8 +123,10 @@ pub struct Simple<C: Callbacks> {
 
 impl<C: Callbacks> Simple<C> {
     /// Busy at most 60 times a second, idle once.
-    const TICK: Tick =
-        Tick::Adaptive { busy: Duration::from_nanos(1_000_000_000 / 60), idle: Duration::from_secs(1) };
+    const TICK: Tick = Tick::Adaptive {
+        busy: Duration::from_nanos(1_000_000_000 / 60),
+        idle: Duration::from_secs(1),
+    };
     const KEEPALIVE: Duration = Duration::from_secs(500);
 
     fn waker(&self, id: ConnId) -> Waker {
@@ -147,7 +150,8 @@ impl<C: Callbacks> Handler for Simple<C> {
 
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<u64> {
         self.last_id += 1;
-        let keepalive = Keepalive { idle: Self::KEEPALIVE, interval: Some(Self::KEEPALIVE), count: None };
+        let keepalive =
+            Keepalive { idle: Self::KEEPALIVE, interval: Some(Self::KEEPALIVE), count: None };
         conn.set_options(SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() });
         let peer = conn.peer().clone();
         let reply = self.callbacks.accept(self.last_id, &peer, self.waker(conn.id()));

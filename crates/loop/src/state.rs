@@ -72,7 +72,10 @@ pub(crate) enum Ticking {
     /// A timer is armed.
     Armed,
     /// A timer is armed for the idle end; traffic may bring it forward to the given tick.
-    Adaptive { timer: crate::TimerId, earliest: u64 },
+    Adaptive {
+        timer: crate::TimerId,
+        earliest: u64,
+    },
 }
 
 /// A connection gets this handler and this state when the present callback has returned.

@@ -73,7 +73,9 @@ impl<D: Driver> Loop<D> {
         for host in 0..self.core.hosts.len() as u32 {
             let info = &mut self.core.state.hosts[host as usize];
             if std::mem::take(&mut info.has_output) {
-                self.core.call(host, &"on_turn_end", |hosted, state| hosted.turn_end(&mut Cx { state, host }));
+                self.core.call(host, &"on_turn_end", |hosted, state| {
+                    hosted.turn_end(&mut Cx { state, host })
+                });
                 // What `on_turn_end` itself appended leaves with the rest and needs no second call.
                 self.core.state.hosts[host as usize].has_output = false;
             }

@@ -26,13 +26,14 @@
 pub use bytes::Bytes;
 pub use mainspring_io as io;
 pub use mainspring_io::{
-    Addr, Address, AddressError, DriverKind, DriverLimits, Keepalive, Linger, ListenOptions, OwnedStream,
-    Scheme, SocketOptions, UnixAddr,
+    Addr, Address, AddressError, DriverKind, DriverLimits, Keepalive, Linger, ListenOptions,
+    OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
 pub use mainspring_loop::{
-    Action, Balance, CloseReason, Conn, ConnId, ConnStats, Cx, Datagram, Detached, Error, Full, Handle,
-    Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome, Server,
-    ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick, TimerId, serve, simple,
+    Action, Balance, CloseReason, Conn, ConnId, ConnStats, Cx, Datagram, Detached, Error, Full,
+    Handle, Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome,
+    Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick, TimerId,
+    serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;
