@@ -38,7 +38,14 @@ pub(crate) fn install(root: &Path, peers: &Path) -> Result<(), String> {
     let python = peers.join("python");
     refresh(&pins.join("requirements.txt"), &python, |requirements| {
         let mut pip = Command::new("pip3");
-        pip.args(["install", "--quiet", "--no-cache-dir", "--upgrade", "--target"]);
+        pip.args([
+            "install",
+            "--quiet",
+            "--root-user-action=ignore",
+            "--no-cache-dir",
+            "--upgrade",
+            "--target",
+        ]);
         pip.arg(&python).arg("--requirement").arg(requirements);
         vec![pip]
     })?;

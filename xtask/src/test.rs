@@ -50,6 +50,8 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
         let mut tests = in_root(workspace, &["test", "--workspace", "--no-fail-fast"]);
         tests.env("MAINSPRING_PEERS", &peers).env("MAINSPRING_BIN", release_program(workspace));
         report.run(Step::new("tests", tests, TESTS_LIMIT));
+    } else {
+        report.call("tests", || Err("not run: a step before them failed".to_owned()));
     }
     sim::steps(report, seeds, BUILD_LIMIT);
     fuzz::steps(report, workspace, fuzz_seconds, BUILD_LIMIT);
