@@ -311,8 +311,13 @@ impl Driver for ReadyDriver {
     }
 
     fn close(&mut self, key: Key) {
-        // The peer gets its end even if another process holds a copy of the descriptor.
-        self.close_with(key, |stream| drop(stream.shutdown(Shutdown::Write)));
+        self.close_with(key, |stream| {
+            // The peer gets its end even if another process holds a copy of the descriptor.
+            let _ = stream.shutdown(Shutdown::Write);
+            if stream.is_tcp() {
+                settings::linger_in_background(&stream.as_sock_ref());
+            }
+        });
     }
 
     fn abort(&mut self, key: Key) {

@@ -5,8 +5,8 @@ mod recorder;
 
 use bytes::Bytes;
 use mainspring_io::{
-    Addr, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream, ReadyDriver, SendState,
-    SocketOptions,
+    Addr, Driver, DriverLimits, Keepalive, Key, Linger, ListenOptions, Outbox, OwnedStream,
+    ReadyDriver, SendState, SocketOptions,
 };
 use recorder::{PATIENCE, Rig, Told};
 use socket2::SockRef;
@@ -346,8 +346,7 @@ fn addresses_are_those_of_the_connection_not_of_the_wildcard() {
 #[test]
 fn a_port_is_shared_only_on_request() {
     let mut rig = Rig::new();
-    let mut options = ListenOptions::default();
-    options.reuseport = Some(true);
+    let options = ListenOptions { reuseport: Some(true), ..Default::default() };
     let (_, at) = rig.listen_at("127.0.0.1:0".parse().unwrap(), &options);
     let key = rig.key();
     rig.driver.listen(key, &at.into(), &options).unwrap();
@@ -360,12 +359,12 @@ fn a_port_is_shared_only_on_request() {
 fn keepalive_below_a_second_is_rounded_up() {
     let mut rig = Rig::new();
     let (key, _peer) = rig.pair();
-    let mut options = SocketOptions::default();
-    options.keepalive = Some(mainspring_io::Keepalive {
+    let keepalive = Keepalive {
         idle: Duration::from_millis(1500),
-        interval: Duration::from_millis(10),
-        count: 3,
-    });
+        interval: Some(Duration::from_millis(10)),
+        count: Some(3),
+    };
+    let options = SocketOptions { keepalive: Some(keepalive), ..Default::default() };
     rig.driver.set_options(key, &options).unwrap();
     rig.driver.release(key);
     rig.until("released", |seen| seen.has(key, Told::Released));
@@ -375,6 +374,25 @@ fn keepalive_below_a_second_is_rounded_up() {
     assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(2));
     assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
     assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+}
+
+/// Closing a socket that lingers would wait for a peer that does not read.
+#[test]
+fn a_lingering_socket_does_not_hold_the_loop_up() {
+    let mut rig = Rig::new();
+    let (key, mut peer) = rig.pair();
+    let linger = Some(Linger::For(Duration::from_secs(30)));
+    rig.driver.set_options(key, &SocketOptions { linger, ..Default::default() }).unwrap();
+    let mut outbox = Outbox::new();
+    outbox.tail().resize(32 << 20, 1);
+    assert_eq!(rig.driver.send(key, &mut outbox), SendState::Waiting);
+    let sent = (32 << 20) - outbox.queued();
+    let start = Instant::now();
+    rig.driver.close(key);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len(), sent);
 }
 
 #[test]

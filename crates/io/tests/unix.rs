@@ -176,8 +176,7 @@ fn a_full_backlog_fails_the_connection() {
     let place = Place::new("backlog");
     let path = place.at("s");
     let mut rig = Rig::new();
-    let mut options = ListenOptions::default();
-    options.backlog = Some(1);
+    let options = ListenOptions { backlog: Some(1), ..Default::default() };
     let listener = rig.key();
     rig.driver.listen(listener, &addr(&path), &options).unwrap();
     // Nobody polls, hence nobody accepts.
