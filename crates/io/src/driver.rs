@@ -84,7 +84,12 @@ pub trait Driver {
     /// # Errors
     ///
     /// As for [`connect`](Driver::connect).
-    fn connect_datagram(&mut self, key: Key, to: &Addr, options: &ListenOptions) -> io::Result<Addr>;
+    fn connect_datagram(
+        &mut self,
+        key: Key,
+        to: &Addr,
+        options: &ListenOptions,
+    ) -> io::Result<Addr>;
 
     /// Takes an accepted or otherwise connected socket in under `key`.
     ///

@@ -25,13 +25,13 @@ mod outbox;
 mod ready;
 mod stream;
 
-pub use address::{Addr, Address, AddressError, Role, Scheme, UnixAddr};
+pub use address::{Addr, Address, AddressError, AddressFault, Role, Scheme, UnixAddr};
 pub use datagrams::DatagramOutbox;
 pub use driver::{Accepted, Driver, Flow, SendState, Sink};
 pub use key::Key;
 pub use limits::DriverLimits;
 pub use options::{Keepalive, Linger, ListenOptions, SocketOptions};
-pub use os::DriverKind;
+pub use os::{DriverKind, UnknownDriver};
 pub use outbox::{Chunk, Outbox};
 pub use ready::ReadyDriver;
 pub use stream::{OwnedStream, SimulatedStream};

@@ -1,12 +1,11 @@
 //! A handler with its states, behind one interface for all handlers.
 
 use crate::slot::STATELESS;
-use crate::state::LoopState;
 use crate::{
     Action, CloseReason, Conn, ConnId, Cx, Datagram, Detached, Handler, Input, Opened, ServerInfo,
     Tick, TimerId,
 };
-use mainspring_io::{Addr, Key};
+use mainspring_io::Addr;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -163,9 +162,4 @@ impl<H: Handler> Host for Hosted<H> {
     fn handler(&mut self) -> &mut dyn Any {
         &mut self.handler
     }
-}
-
-/// The connection of `key`, for a callback.
-pub(crate) fn conn(state: &mut LoopState, key: Key) -> Conn<'_> {
-    Conn { state, key }
 }

@@ -37,10 +37,6 @@ impl Caught {
     pub(crate) fn log(&self, about: &dyn Debug) {
         tracing::error!(?about, backtrace = %self.backtrace, "a callback panicked: {}", self.message);
     }
-
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
 }
 
 /// Counts and logs what a callback without an answer made of itself.

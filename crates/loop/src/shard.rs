@@ -121,7 +121,6 @@ impl Shard<'_> {
         let addr = addr.expect("loop 0 is set up first");
         self.state.listeners.push(ListenerInfo {
             host: host.index,
-            addr: addr.clone(),
             key,
             shared_out: !each_loop && self.loops() > 1,
         });

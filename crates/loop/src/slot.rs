@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What a key names.
+#[expect(clippy::large_enum_variant, reason = "connections are the many; the others are few")]
 pub(crate) enum Slot {
     Conn(ConnSlot),
     Datagram(Box<DatagramSlot>),

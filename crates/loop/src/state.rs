@@ -13,7 +13,7 @@ use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
 use crate::{CloseReason, ConnId, Limits};
 use bytes::Bytes;
-use mainspring_io::{Addr, Key};
+use mainspring_io::Key;
 use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,7 +87,6 @@ pub(crate) struct Install {
 
 pub(crate) struct ListenerInfo {
     pub(crate) host: u32,
-    pub(crate) addr: Addr,
     /// The socket, where this loop has one for it.
     pub(crate) key: Option<Key>,
     /// Accepted sockets are shared out by this loop, not by the kernel.

@@ -152,6 +152,7 @@ impl<T: Copy> TimerWheel<T> {
     }
 
     /// Timers armed and neither popped nor cancelled; those that are due are among them.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
