@@ -73,6 +73,7 @@ fn echoes_every_size_from_the_true_sender() {
             assert_eq!((count, answerer), (len, at));
             assert!(answer[..count] == bytes);
         }
+        rig.assert_sleeps();
     }
 }
 
@@ -234,6 +235,7 @@ fn a_connected_socket_hears_only_its_peer_and_survives_its_absence() {
         peer.send_to(b"welcome back", at).unwrap();
         rig.until("the answer", |seen| payloads(seen, key).len() == 2);
         assert!(rig.seen.history(key).iter().all(|told| *told == Told::Sent));
+        rig.assert_sleeps();
     }
 }
 

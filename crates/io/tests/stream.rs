@@ -29,6 +29,7 @@ fn echoes_over_tcp() {
         peer.read_exact(&mut answer).unwrap();
         assert_eq!(answer, message);
     }
+    rig.assert_sleeps();
     rig.driver.close(key);
     rig.until("closed", |seen| seen.has(key, Told::Closed));
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
@@ -65,6 +66,7 @@ fn nothing_is_delivered_before_recv_start_or_after_recv_stop() {
         rig.turn(Duration::from_millis(5));
     }
     assert_eq!(rig.seen.received(key), b"early late one");
+    rig.assert_sleeps();
     rig.driver.recv_start(key);
     rig.until("the rest", |seen| seen.received(key) == b"early late one two");
     let _ = listener;
@@ -83,6 +85,7 @@ fn a_half_closed_peer_still_gets_its_answer() {
     let mut answer = String::new();
     peer.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "answer");
+    rig.assert_sleeps();
     rig.driver.close(key);
     rig.until("closed", |seen| seen.has(key, Told::Closed));
     assert_eq!(rig.seen.history(key), [Told::Data, Told::Eof, Told::Closed]);
@@ -422,6 +425,7 @@ fn one_busy_connection_does_not_silence_the_others() {
     assert_eq!(rig.seen.received(quiet), b"me too");
     assert!(rig.seen.received(busy).len() < flooded / 2, "the flood was no flood");
     rig.until("all of it", |seen| seen.received(busy).len() == flooded);
+    rig.assert_sleeps();
 }
 
 #[test]

@@ -152,6 +152,18 @@ impl Rig {
         self.driver.poll(Some(timeout), &mut self.seen).unwrap();
     }
 
+    /// Nothing is left to do: whatever served before, polls sleep again.
+    #[track_caller]
+    pub(crate) fn assert_sleeps(&mut self) {
+        let quiet = Duration::from_millis(40);
+        let slept = (0..5).any(|_| {
+            let start = Instant::now();
+            self.turn(quiet);
+            start.elapsed() >= quiet
+        });
+        assert!(slept, "five polls in a row found something to do");
+    }
+
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Recorder) -> bool) {
         let end = Instant::now() + PATIENCE;
