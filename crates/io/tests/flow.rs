@@ -5,7 +5,9 @@
 mod recorder;
 
 use bytes::Bytes;
-use mainspring_io::{Driver, DriverLimits, Key, Outbox, ReadyDriver, SendState};
+use mainspring_io::{
+    Driver, DriverLimits, Key, ListenOptions, Outbox, ReadyDriver, SendState, SocketOptions,
+};
 use recorder::{PATIENCE, Rig, Told};
 use std::time::{Duration, Instant};
 
@@ -37,12 +39,17 @@ fn stop_and_go_loses_nothing() {
         limits.read_buffer = [512, 700, 4096, 65_536][seed as usize % 4];
         limits.bytes_per_turn = [600, 10_000, 262_144][seed as usize % 3];
         limits.events_per_turn = [1, 3, 256][seed as usize / 2 % 3];
-        run(Rig::on(ReadyDriver::new(limits).unwrap()), rng, seed);
+        // Small kernel buffers make short writes, large ones long bursts.
+        let buffer = [None, Some(8 << 10)][seed as usize / 3 % 2];
+        let socket =
+            SocketOptions { recv_buffer: buffer, send_buffer: buffer, ..Default::default() };
+        let options = ListenOptions { socket, ..Default::default() };
+        run(Rig::on(ReadyDriver::new(limits).unwrap()), &options, rng, seed);
     }
 }
 
-fn run(mut rig: Rig, mut rng: fastrand::Rng, seed: u64) {
-    let mut ends = connect_pairs(&mut rig, &mut rng);
+fn run(mut rig: Rig, options: &ListenOptions, mut rng: fastrand::Rng, seed: u64) {
+    let mut ends = connect_pairs(&mut rig, options, &mut rng);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let open = ends.iter().filter(|end| !is_done(end, &rig)).count();
@@ -68,11 +75,12 @@ fn run(mut rig: Rig, mut rng: fastrand::Rng, seed: u64) {
     assert!(failures.is_empty(), "seed {seed}: {failures:?}");
 }
 
-fn connect_pairs(rig: &mut Rig, rng: &mut fastrand::Rng) -> Vec<End> {
-    let (_, at) = rig.listen();
+fn connect_pairs(rig: &mut Rig, options: &ListenOptions, rng: &mut fastrand::Rng) -> Vec<End> {
+    let (_, at) = rig.listen_at("127.0.0.1:0".parse().unwrap(), options);
     let mut ends = Vec::new();
     for _ in 0..PAIRS {
-        let client = rig.connect(&at.into());
+        let client = rig.key();
+        rig.driver.connect(client, &at.into(), &options.socket).unwrap();
         rig.until("connected", |seen| seen.has(client, Told::Connected));
         let server = rig.accept_paused();
         for (key, peer) in [(client, server), (server, client)] {
