@@ -1,1 +1,22 @@
 //! What the tests stand on: the driver suite, simulated servers, scripted peers.
+//!
+//! [`driver_suite!`] checks the contract of [`mainspring_io::driver`], clause by clause, on any driver that a
+//! [`Harness`] sets up. The bodies of the tests are written once, in [`driver_suite`](mod@driver_suite).
+
+#![forbid(unsafe_code)]
+
+pub mod driver_suite;
+pub mod harness;
+
+mod bed;
+mod os_harness;
+mod recorder;
+mod sim_harness;
+
+pub use bed::Bed;
+pub use harness::{DatagramPeer, Harness, Peer, PeerListener};
+pub use os_harness::{
+    OsDatagramPeer, OsHarness, OsPeer, OsPeerListener, Portable, Ready, ReadyDriverKind,
+};
+pub use recorder::{Event, Recorder};
+pub use sim_harness::{Calm, Rough, SimHarness, Weather};
