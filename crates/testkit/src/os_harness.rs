@@ -122,6 +122,18 @@ impl<K: ReadyDriverKind> Harness for OsHarness<K> {
     }
 }
 
+/// Starving takes the descriptors of the whole process: only for a test that is alone in it.
+#[cfg(target_os = "linux")]
+impl<K: ReadyDriverKind> crate::harness::Starve for OsHarness<K> {
+    fn starve(&mut self, starve: bool) {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        // Descriptors that are open stay open; accept(2) then says EMFILE.
+        limit.current = if starve { Some(0) } else { limit.maximum };
+        setrlimit(Resource::Nofile, limit).expect("a limit under the hard one");
+    }
+}
+
 /// A connected socket of the standard library.
 #[derive(Debug)]
 pub struct OsPeer {

@@ -1,0 +1,12 @@
+//! D9 without descriptors, on the ready driver. One test, because the limit is the whole process's.
+
+#![cfg(target_os = "linux")]
+
+use mainspring_testkit::driver_suite::starving;
+use mainspring_testkit::{OsHarness, Ready};
+
+#[test]
+fn d09_a_lack_of_descriptors_never_stops_a_listener() {
+    starving::d09_a_lack_of_descriptors_pauses_accepting::<OsHarness<Ready>>();
+    starving::d09_open_connections_are_served_while_accepting_rests::<OsHarness<Ready>>();
+}
