@@ -103,6 +103,7 @@ impl Core {
         let Accepted { stream, peer, local } = accepted;
         let host = self.state.listeners[usize::from(listener)].host;
         let mut conn = ConnSlot::new(host, listener, peer, local, Stage::Open);
+        conn.flags.set(Flags::UP);
         conn.active = self.state.tick();
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         let key = self.state.slots.insert(Slot::Conn(conn));

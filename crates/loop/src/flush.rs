@@ -58,7 +58,6 @@ impl<D: Driver> Loop<D> {
         match self.driver.adopt(key, stream) {
             Ok(()) => {
                 conn.flags.set(Flags::ADOPTED);
-                conn.flags.set(Flags::UP);
                 self.core.state.mark_dirty(key);
             }
             Err(error) => {
