@@ -70,7 +70,10 @@ impl Core {
             self.call(host, &"on_tick", |hosted, state| hosted.tick(&mut Cx { state, host }));
         let ticking = match next {
             Some(Tick::After(delay)) => {
-                self.state.timers.arm(self.state.tick_after(delay), Alarm::Tick(host));
+                // No delay is no sleep: the present tick is due in the next turn, the one after only with time.
+                let next =
+                    if delay.is_zero() { self.state.tick() } else { self.state.tick_after(delay) };
+                self.state.timers.arm(next, Alarm::Tick(host));
                 Ticking::Armed
             }
             Some(Tick::Adaptive { busy, idle }) => {
