@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 /// The clock of a world: it stands still until the world moves it.
 ///
-/// Loops calculate with [`Instant`]s, which cannot be made up. So a world reads the real clock once, and
-/// tells that instant plus its own virtual age. Only differences between instants reach anything
-/// that a seed must repeat.
+/// Loops calculate with [`Instant`]s, which cannot be made up. So a world reads the real clock
+/// once, and tells that instant plus its own virtual age. Only differences between instants reach
+/// anything that a seed must repeat.
 #[derive(Debug)]
 pub(crate) struct Clock {
     base: Instant,

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// The faults of a world. Each `f64` is the probability of one fault at each occasion for it;
 /// zero switches it off.
 ///
-/// None of them breaks the contract of [`mainspring_io::driver`]: they are what the contract allows and a
-/// calm network never shows.
+/// None of them breaks the contract of [`mainspring_io::driver`]: they are what the contract allows
+/// and a calm network never shows.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Faults {
@@ -72,7 +72,8 @@ impl Faults {
         }
     }
 
-    /// Every fault, each as often as `seed` says. Those that end connections stay rare, so that the others are met.
+    /// Every fault, each as often as `seed` says. Those that end connections stay rare, so that the
+    /// others are met.
     #[must_use]
     pub fn all(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -105,7 +106,8 @@ impl Faults {
         }
     }
 
-    /// A random choice of the faults of [`Faults::all`], the others off: faults that hide each other take turns.
+    /// A random choice of the faults of [`Faults::all`], the others off: faults that hide each
+    /// other take turns.
     #[must_use]
     pub fn swarm(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -194,14 +196,16 @@ impl Dice {
         Self { rng: Rng::with_seed(seed), faults, counts: FaultCounts::default() }
     }
 
-    /// Whether the fault that `of` names in the settings strikes now; counted by `count` if it does.
+    /// Whether the fault that `of` names in the settings strikes now; counted by `count` if it
+    /// does.
     pub(crate) fn strikes(
         &mut self,
         of: impl FnOnce(&Faults) -> f64,
         count: impl FnOnce(&mut FaultCounts) -> &mut u64,
     ) -> bool {
         let probability = of(&self.faults);
-        // A fault that is off draws nothing, so that switching it off leaves the other draws comparable.
+        // A fault that is off draws nothing, so that switching it off leaves the other draws
+        // comparable.
         let strikes = probability > 0.0 && self.rng.f64() < probability;
         if strikes {
             *count(&mut self.counts) += 1;

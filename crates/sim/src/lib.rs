@@ -1,7 +1,8 @@
 //! A driver with a seed: network, clock and faults in memory.
 //!
-//! [`SimDriver`] is a [`Driver`](mainspring_io::Driver) like any other, so the loop, the handlers and the codecs
-//! above it are the ones that run in production. Below it is no kernel but a [`World`]:
+//! [`SimDriver`] is a [`Driver`](mainspring_io::Driver) like any other, so the loop, the handlers
+//! and the codecs above it are the ones that run in production. Below it is no kernel but a
+//! [`World`]:
 //!
 //! ```text
 //!    loop A          loop B         script
@@ -12,10 +13,10 @@
 //!        latency, windows, FIN, RST, loss
 //! ```
 //!
-//! Nothing ever blocks. A poll delivers what is due at the world's present time and notes until when it
-//! would have slept; whoever runs the world polls the drivers that are [due](World::due), and moves the
-//! clock to the next event when none is. All chance comes from one seed, so equal seeds and programs
-//! give equal [trace hashes](World::trace_hash).
+//! Nothing ever blocks. A poll delivers what is due at the world's present time and notes until
+//! when it would have slept; whoever runs the world polls the drivers that are [due](World::due),
+//! and moves the clock to the next event when none is. All chance comes from one seed, so equal
+//! seeds and programs give equal [trace hashes](World::trace_hash).
 //!
 //! Orders that break the contract of [`mainspring_io::driver`], such as a send while one is
 //! waiting, panic: the simulation is the judge of the loop above it.

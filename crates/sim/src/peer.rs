@@ -19,8 +19,8 @@ impl SimPeer {
         Self { net, number }
     }
 
-    /// Sends what fits, and returns how many bytes that were: 0 before the connection is up, while the
-    /// driver's side does not read, and after the end.
+    /// Sends what fits, and returns how many bytes that were: 0 before the connection is up, while
+    /// the driver's side does not read, and after the end.
     pub fn send(&mut self, bytes: &[u8]) -> usize {
         let mut net = lock(&self.net);
         let mut sent = 0;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// A running hash over every order given to a driver and every event it delivered.
 ///
-/// Two runs of one seed have equal hashes; the first difference between two logs shows where they parted.
+/// Two runs of one seed have equal hashes; the first difference between two logs shows where they
+/// parted.
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,

@@ -17,15 +17,18 @@ use std::time::{Duration, Instant};
 pub struct WorldOptions {
     /// How long anything is under way. Default 20 to 200 microseconds.
     pub latency: RangeInclusive<Duration>,
-    /// How many bytes one direction of a connection holds, both kernels' buffers together. Default 64 KiB.
+    /// How many bytes one direction of a connection holds, both kernels' buffers together. Default
+    /// 64 KiB.
     pub pipe_bytes: usize,
     /// How many connections wait to be accepted before handshakes are dropped. Default 128.
     pub backlog: usize,
     /// How many datagrams of one socket may be under way before it is full. Default 256.
     pub datagrams_leaving: usize,
-    /// How many payload bytes a datagram socket keeps for its reader before it drops. Default 208 KiB.
+    /// How many payload bytes a datagram socket keeps for its reader before it drops. Default 208
+    /// KiB.
     pub datagram_bytes: usize,
-    /// The time that one poll costs. Default 1 microsecond; with zero a loop that always has work stops the clock.
+    /// The time that one poll costs. Default 1 microsecond; with zero a loop that always has work
+    /// stops the clock.
     pub poll_cost: Duration,
     /// What goes wrong. Default nothing.
     pub faults: Faults,
@@ -134,8 +137,8 @@ impl World {
         net.clock.move_to(until);
     }
 
-    /// Moves the clock to whatever comes first: the next event of the network, or the end of the sleep of
-    /// a driver. Does not move it if a driver is due already.
+    /// Moves the clock to whatever comes first: the next event of the network, or the end of the
+    /// sleep of a driver. Does not move it if a driver is due already.
     ///
     /// Returns whether a driver is due or the network moved. `false` says that nothing will ever
     /// happen again without a push from outside.
@@ -155,7 +158,8 @@ impl World {
         true
     }
 
-    /// The drivers whose loops would run now, by [`SimDriver::index`], in the order that the seed chooses.
+    /// The drivers whose loops would run now, by [`SimDriver::index`], in the order that the seed
+    /// chooses.
     #[must_use]
     pub fn due(&self) -> Vec<usize> {
         let mut net = lock(&self.net);

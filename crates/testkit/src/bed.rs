@@ -123,8 +123,8 @@ impl<H: Harness> Bed<H> {
         key
     }
 
-    /// Sends the whole outbox while `peer` reads, and returns what the peer got until then and how often
-    /// the driver answered `Waiting`.
+    /// Sends the whole outbox while `peer` reads, and returns what the peer got until then and how
+    /// often the driver answered `Waiting`.
     #[track_caller]
     pub fn send_all(
         &mut self,

@@ -1,7 +1,7 @@
 //! The driver suite: one test per promise of the contract, for every driver.
 //!
-//! The functions are generic over the [`Harness`](crate::Harness) and named for the clause they check.
-//! [`driver_suite!`](crate::driver_suite!) instantiates all of them.
+//! The functions are generic over the [`Harness`](crate::Harness) and named for the clause they
+//! check. [`driver_suite!`](crate::driver_suite!) instantiates all of them.
 
 pub mod accepting;
 pub mod datagrams;
@@ -14,7 +14,8 @@ pub mod waking;
 
 /// Instantiates the suite as a module of tests: `driver_suite!(ready, OsHarness<Ready>);`.
 ///
-/// With a third argument, a function from a test body (`fn()`) to `()`, that function runs each body, for instance once per seed.
+/// With a third argument, a function from a test body (`fn()`) to `()`, that function runs each
+/// body, for instance once per seed.
 #[macro_export]
 macro_rules! driver_suite {
     ($name:ident, $harness:ty) => {

@@ -1,7 +1,8 @@
 //! What the tests stand on: the driver suite, simulated servers, scripted peers.
 //!
-//! [`driver_suite!`] checks the contract of [`mainspring_io::driver`], clause by clause, on any driver that a
-//! [`Harness`] sets up. The bodies of the tests are written once, in [`driver_suite`](mod@driver_suite).
+//! [`driver_suite!`] checks the contract of [`mainspring_io::driver`], clause by clause, on any
+//! driver that a [`Harness`] sets up. The bodies of the tests are written once, in
+//! [`driver_suite`](mod@driver_suite).
 
 #![forbid(unsafe_code)]
 

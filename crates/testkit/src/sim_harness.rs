@@ -29,7 +29,8 @@ pub trait Weather {
 #[derive(Debug)]
 pub struct Calm;
 
-/// Every fault after which all bytes and datagrams still arrive, by the seed that [`Rough::with_seed`] set.
+/// Every fault after which all bytes and datagrams still arrive, by the seed that
+/// [`Rough::with_seed`] set.
 #[derive(Debug)]
 pub struct Rough;
 

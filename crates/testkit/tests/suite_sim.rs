@@ -1,4 +1,5 @@
-//! The driver contract, checked on the simulated driver: calm, and with every harmless fault under many seeds.
+//! The driver contract, checked on the simulated driver: calm, and with every harmless fault under
+//! many seeds.
 
 use mainspring_testkit::driver_suite::starving;
 use mainspring_testkit::{Calm, Rough, SimHarness, driver_suite};

@@ -38,7 +38,8 @@ impl SimDriver {
             delivered: woken,
         };
         for key in keys {
-            // D5: what no budget is left for stays ready, and a driver with ready keys does not sleep.
+            // D5: what no budget is left for stays ready, and a driver with ready keys does not
+            // sleep.
             let spent = budget.is_spent();
             if spent || self.serve(key, &mut budget, sink) == Served::Again {
                 self.notify(key);

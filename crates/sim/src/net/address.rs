@@ -12,8 +12,8 @@ pub(super) fn shares_port(options: &ListenOptions) -> bool {
     options.reuseport == Some(true)
 }
 
-/// Whether a socket bound to `at` answers to `to`. An unspecified IPv6 address takes IPv4 too, whatever
-/// `ipv6only` says: no test has needed the difference yet.
+/// Whether a socket bound to `at` answers to `to`. An unspecified IPv6 address takes IPv4 too,
+/// whatever `ipv6only` says: no test has needed the difference yet.
 pub(super) fn covers(at: &Addr, to: &Addr) -> bool {
     match (at, to) {
         (Addr::Inet(at), Addr::Inet(to)) => at.port() == to.port() && covers_ip(at.ip(), to.ip()),

@@ -67,7 +67,8 @@ impl Net {
         }
     }
 
-    /// A full backlog drops the handshake silently, and the client tries again after 1, 2, 4 .. seconds.
+    /// A full backlog drops the handshake silently, and the client tries again after 1, 2, 4 ..
+    /// seconds.
     fn retry_syn(&mut self, from: u64, to: Addr, attempts: u32) {
         if attempts >= SYN_RETRIES_MAX {
             return self.connect_failed(from, io::ErrorKind::TimedOut);

@@ -1,7 +1,7 @@
 //! Connections: two endpoints and a pipe each way.
 //!
-//! A pipe is what is under way to an endpoint plus what the endpoint has received and not read. Both
-//! count against the sender's window, so a reader that stops slows its sender down.
+//! A pipe is what is under way to an endpoint plus what the endpoint has received and not read.
+//! Both count against the sender's window, so a reader that stops slows its sender down.
 
 use super::{Event, Net, Owner};
 use mainspring_io::Addr;
@@ -132,7 +132,8 @@ impl Net {
         }
     }
 
-    /// Closes in good order, unless bytes stand unread: then the other end sees a reset, for its bytes are lost.
+    /// Closes in good order, unless bytes stand unread: then the other end sees a reset, for its
+    /// bytes are lost.
     ///
     /// RFC 2525 section 2.17: a TCP that closes with unread data should send a reset.
     pub(crate) fn close(&mut self, number: u64) {

@@ -23,9 +23,13 @@ pub fn d13_datagrams_keep_boundaries_zero_length_included<H: Harness>() {
     got.sort_by(|one, other| one.1.cmp(&other.1));
     expected.sort_by(|one, other| one.1.cmp(&other.1));
     assert_eq!(got, expected);
+    // One that comes alone has nobody to be noticed with.
+    peer.send_to(&at, b"");
+    bed.until("the empty one", |bed| bed.record.count(key, "datagram") == payloads.len() + 1);
 }
 
-/// D13: "Queued datagrams leave in one system call where the kernel can", of mixed lengths and none lost.
+/// D13: "Queued datagrams leave in one system call where the kernel can", of mixed lengths and none
+/// lost.
 pub fn d13_a_batch_arrives_whole_and_in_order<H: Harness>() {
     let mut bed = Bed::<H>::new();
     let (key, _) = bed.bind();
@@ -63,7 +67,8 @@ pub fn d13_replies_go_where_the_datagram_came_from<H: Harness>() {
     assert_eq!(got, [b"pong"]);
 }
 
-/// `send_datagrams`: "One that the system refuses for itself (too long, unreachable) is dropped and reported".
+/// `send_datagrams`: "One that the system refuses for itself (too long, unreachable) is dropped and
+/// reported".
 pub fn d13_a_datagram_too_long_is_dropped_alone<H: Harness>() {
     let mut bed = Bed::<H>::new();
     let (key, _) = bed.bind();

@@ -18,6 +18,15 @@ pub fn d03_nothing_before_recv_start<H: Harness>() {
     bed.until_event(key, "eof");
     bed.assert_story(key, &["data", "eof"]);
     assert_eq!(bed.record.data(key), b"early");
+    // An end alone waits as well, and is told once.
+    let (silent, mut peer) = bed.adopt_from(&at);
+    peer.shutdown_write();
+    bed.settle();
+    bed.assert_story(silent, &[]);
+    bed.driver().recv_start(silent);
+    bed.until_event(silent, "eof");
+    bed.settle();
+    bed.assert_story(silent, &["eof"]);
 }
 
 /// D3: "After `recv_stop` a bounded amount may still be delivered".
@@ -58,8 +67,8 @@ pub fn d03_stopping_and_starting_loses_nothing<H: Harness>() {
     assert!(bed.record.data(key) == bytes);
 }
 
-/// D4: "`Flow::Pause` returned from `data` .. is a `recv_stop` that takes effect before the next read that the
-/// driver itself would start."
+/// D4: "`Flow::Pause` returned from `data` .. is a `recv_stop` that takes effect before the next
+/// read that the driver itself would start."
 pub fn d04_pause_from_data_stops_receiving<H: Harness>() {
     let mut limits = DriverLimits::default();
     limits.read_buffer = 1024;
@@ -139,7 +148,8 @@ pub fn d05_no_sleep_while_something_is_remembered<H: Harness>() {
     }
 }
 
-/// D5: connections beyond `accepts_per_turn` are accepted in later turns, without a new one arriving.
+/// D5: connections beyond `accepts_per_turn` are accepted in later turns, without a new one
+/// arriving.
 pub fn d05_accepts_beyond_the_budget_come_later<H: Harness>() {
     let mut bed = Bed::<H>::with_limits(narrow());
     let (listener, at) = bed.listen();

@@ -99,7 +99,8 @@ pub fn d06_a_send_while_connecting_waits_for_the_connection<H: Harness>() {
     assert_eq!(heard, b"eager");
 }
 
-/// D6: "Bytes taken out of the outbox but not yet gone are counted in flight until `sent` reports them".
+/// D6: "Bytes taken out of the outbox but not yet gone are counted in flight until `sent` reports
+/// them".
 pub fn d06_bytes_in_flight_land<H: Harness>() {
     let mut bed = Bed::<H>::new();
     let (key, mut peer) = bed.conn();

@@ -1,12 +1,13 @@
-//! D9 without descriptors. Apart from the others, because in an operating system the lack of them is the whole process's.
+//! D9 without descriptors. Apart from the others, because in an operating system the lack of them
+//! is the whole process's.
 
 use crate::Bed;
 use crate::harness::Starve;
 use mainspring_io::Driver;
 use std::time::Duration;
 
-/// D9: "accepting pauses with back-off, each failure is reported by `accept_failed`, and accepting resumes within a
-/// second of relief."
+/// D9: "accepting pauses with back-off, each failure is reported by `accept_failed`, and accepting
+/// resumes within a second of relief."
 pub fn d09_a_lack_of_descriptors_pauses_accepting<H: Starve>() {
     let mut bed = Bed::<H>::new();
     let (listener, at) = bed.listen();

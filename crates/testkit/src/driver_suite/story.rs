@@ -107,7 +107,8 @@ pub fn d01_released_comes_in_place_of_closed<H: Harness>() {
     bed.until("the peer sees the end", |_| peer.eof());
 }
 
-/// D1: "The loop reuses the slot only then", and whatever is late for the old generation is dropped.
+/// D1: "The loop reuses the slot only then", and whatever is late for the old generation is
+/// dropped.
 pub fn d01_a_new_tenant_hears_nothing_of_the_old<H: Harness>() {
     let mut bed = Bed::<H>::new();
     let (_, at) = bed.listen();

@@ -61,7 +61,8 @@ pub fn d11_begin_comes_first_and_time_does_not_go_back<H: Harness>() {
     assert!(bed.record.began.is_sorted());
 }
 
-/// `poll`: "Sleeps until something happens, but at most for `timeout`". It may return early, but not all the time.
+/// `poll`: "Sleeps until something happens, but at most for `timeout`". It may return early, but
+/// not all the time.
 pub fn d11_a_timeout_is_slept_and_not_spun<H: Harness>() {
     let mut bed = Bed::<H>::new();
     let (_listener, _) = bed.listen();
