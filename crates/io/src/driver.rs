@@ -42,7 +42,8 @@
 //! * **D13** Each datagram is one `datagram` call, empty ones included. Queued datagrams leave in one
 //!   system call where the kernel can.
 //!
-//! Orders for a key that the driver does not know, or knows in another generation, do nothing.
+//! Orders for a key that the driver does not know, or knows in another generation, do nothing; a send
+//! for one answers `Done` if nothing is queued and otherwise `Waiting`, with no `sent` to follow.
 
 use crate::{Addr, DatagramOutbox, Key, ListenOptions, Outbox, OwnedStream, SocketOptions};
 use std::io;
