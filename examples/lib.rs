@@ -1,1 +1,26 @@
-//! Servers of under two hundred lines, each with its test.
+//! Servers of under two hundred lines, each a file to copy and each with its test.
+//!
+//! `cargo run --example NAME -- ADDRESS..` starts one of them. This library holds the same files as
+//! modules, so that tests run each `setup` over sockets of the kernel and in simulation.
+#![forbid(unsafe_code)]
+
+#[path = "chat.rs"]
+pub mod chat;
+#[path = "detach.rs"]
+pub mod detach;
+#[path = "echo.rs"]
+pub mod echo;
+#[path = "echo_simple.rs"]
+pub mod echo_simple;
+#[path = "echo_udp.rs"]
+pub mod echo_udp;
+#[path = "http.rs"]
+pub mod http;
+#[path = "multi_address.rs"]
+pub mod multi_address;
+#[path = "proxy.rs"]
+pub mod proxy;
+#[path = "redis.rs"]
+pub mod redis;
+#[path = "ticker.rs"]
+pub mod ticker;
