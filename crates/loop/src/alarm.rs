@@ -3,9 +3,10 @@
 use crate::core::Core;
 use crate::host::Event;
 use crate::slot::{Flags, Slot, Stage};
-use crate::state::{Alarm, Ticking};
+use crate::state::{Alarm, LoopState, Ticking};
 use crate::{CloseReason, Cx, Tick, TimerId};
 use mainspring_io::Key;
+use std::time::Duration;
 
 impl Core {
     /// Fires a bounded number of due timers.
@@ -16,7 +17,7 @@ impl Core {
             let Some((id, alarm)) = self.state.timers.pop_due() else { break };
             match alarm {
                 Alarm::Guard(key) => self.guard(key),
-                Alarm::User(key) => self.user_timer(key, id),
+                Alarm::User { key, place } => self.user_timer(key, place, id),
                 Alarm::Tick(host) => self.tick(host),
                 Alarm::DrainOver => self.cut(),
             }
@@ -45,11 +46,8 @@ impl Core {
         self.state.escalate(key, stage, reason);
     }
 
-    fn user_timer(&mut self, key: Key, id: TimerId) {
-        let Some(conn) = self.state.conn(key) else { return };
-        if let Some(extra) = &mut conn.extra {
-            extra.timers.retain(|timer| *timer != id);
-        }
+    fn user_timer(&mut self, key: Key, place: u32, id: TimerId) {
+        self.state.unlist_user_timer(key, place);
         self.event(key, Event::Timer(id));
     }
 
@@ -94,6 +92,45 @@ impl Core {
                 self.state.timers.arm(earliest, Alarm::Tick(host as u32));
                 self.state.hosts[host].tick = Ticking::Armed;
             }
+        }
+    }
+}
+
+/// Timers of handlers. Each connection lists its own, so that they can be taken back when it ends;
+/// each timer knows its place in the list, so that nothing is searched.
+impl LoopState {
+    pub(crate) fn arm_user_timer(&mut self, key: Key, after: Duration) -> TimerId {
+        let tick = self.tick_after(after);
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
+            unreachable!("a connection lives as long as its callback");
+        };
+        let timers = &mut conn.extra().timers;
+        let place = timers.len() as u32;
+        let id = self.timers.arm(tick, Alarm::User { key, place });
+        timers.push(id);
+        id
+    }
+
+    pub(crate) fn cancel_user_timer(&mut self, key: Key, id: TimerId) -> bool {
+        match self.timers.payload_mut(id) {
+            Some(Alarm::User { key: owner, place }) if *owner == key => {
+                let place = *place;
+                self.timers.cancel(id);
+                self.unlist_user_timer(key, place);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn unlist_user_timer(&mut self, key: Key, at: u32) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
+        let timers = &mut conn.extra().timers;
+        timers.swap_remove(at as usize);
+        if let Some(moved) = timers.get(at as usize)
+            && let Some(Alarm::User { place, .. }) = self.timers.payload_mut(*moved)
+        {
+            *place = at;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use crate::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
-use crate::state::{Alarm, Install, LoopState};
+use crate::state::{Install, LoopState};
 use crate::{ConnId, ConnStats, Cx, Handler, HostId, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
@@ -88,18 +88,12 @@ impl Conn<'_> {
 
     /// Calls `on_timer` after `after`, in steps of 1 ms and never early.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
-        let tick = self.state.tick_after(after);
-        let id = self.state.timers.arm(tick, Alarm::User(self.key));
-        self.slot_mut().extra().timers.push(id);
-        id
+        self.state.arm_user_timer(self.key, after)
     }
 
     /// Takes a timer back. Returns whether it had not fired yet.
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
-        let Some(extra) = &mut self.slot_mut().extra else { return false };
-        let Some(place) = extra.timers.iter().position(|timer| *timer == id) else { return false };
-        extra.timers.swap_remove(place);
-        self.state.timers.cancel(id).is_some()
+        self.state.cancel_user_timer(self.key, id)
     }
 
     /// Closes the connection with [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout) when no byte passes for `timeout`, in place of

@@ -5,7 +5,7 @@ use crate::host::{Event, Host};
 use crate::panic;
 use crate::shared::Control;
 use crate::slot::{ConnSlot, Flags, NO_LISTENER, STATELESS, Slot, Stage};
-use crate::state::{Install, LoopState};
+use crate::state::{Install, Life, LoopState};
 use crate::{Action, CloseReason, Conn, Cx, Input};
 use mainspring_io::{Accepted, Key, OwnedStream};
 
@@ -23,13 +23,24 @@ impl Core {
         about: &dyn std::fmt::Debug,
         callback: impl FnOnce(&mut dyn Host, &mut LoopState) -> T,
     ) -> Option<T> {
+        let result = self.call_only(host, about, callback);
+        self.install_states();
+        result
+    }
+
+    /// As [`call`](Self::call), but leaves the states that the callback has given to connections waiting.
+    fn call_only<T>(
+        &mut self,
+        host: u32,
+        about: &dyn std::fmt::Debug,
+        callback: impl FnOnce(&mut dyn Host, &mut LoopState) -> T,
+    ) -> Option<T> {
         let (hosts, state) = (&mut self.hosts, &mut self.state);
         let result = panic::caught(|| callback(&mut *hosts[host as usize], state));
         if let Err(panic) = &result {
             self.state.counters.panics.add(1);
             panic.log(about);
         }
-        self.install_states();
         result.ok()
     }
 
@@ -83,19 +94,24 @@ impl Core {
             let Some(conn) = self.state.conn(key) else { continue };
             let (old_host, old_state) = (conn.host, conn.state);
             if old_state != STATELESS {
-                self.hosts[old_host as usize].forget(old_state);
+                self.forget(old_host, old_state);
             }
             let place = self.hosts[host as usize].install(state);
             let conn = self.state.conn(key).expect("looked up above");
             (conn.host, conn.state, conn.wanted) = (host, place, 0);
-            let (unread, unsent) = (!conn.carry.is_empty(), !conn.outbox.is_empty());
-            if unread {
-                self.state.owe(key, Flags::REDELIVER);
-            }
+            let unsent = !conn.outbox.is_empty();
+            // What the delivery in progress leaves unconsumed is not in the carry yet.
+            self.state.owe(key, Flags::REDELIVER);
             if unsent {
                 self.state.hosts[host as usize].has_output = true;
             }
         }
+    }
+
+    /// Drops a state, which may run user code.
+    fn forget(&mut self, host: u32, place: u32) {
+        let dropped = panic::caught(|| self.hosts[host as usize].forget(place));
+        panic::count(dropped, &self.state.counters, &"drop of a state");
     }
 
     /// A connection for one of this loop's handlers: asks it, and orders the driver to take it in.
@@ -110,7 +126,7 @@ impl Core {
         self.state.conns_open += 1;
         self.state.orders.push_back(crate::order::Order::Adopt { key, stream });
         let id = self.state.id_of(key);
-        let opened = self.call(host, &id, |host, state| host.open(&mut Conn { state, key }));
+        let opened = self.call_only(host, &id, |host, state| host.open(&mut Conn { state, key }));
         match opened {
             Some((STATELESS, _)) => {
                 self.state.counters.refused.add(1);
@@ -118,7 +134,13 @@ impl Core {
             }
             Some((place, action)) => {
                 self.state.counters.accepted.add(1);
-                self.state.conn(key).expect("just made").state = place;
+                let conn = self.state.conn(key).expect("just made");
+                if conn.state == STATELESS {
+                    conn.state = place;
+                } else {
+                    // Handed off while it was opened: it has its state from there.
+                    self.forget(host, place);
+                }
                 self.act(key, action);
             }
             None => self.state.escalate(key, Stage::Aborting, CloseReason::Panicked),
@@ -186,6 +208,10 @@ impl Core {
             }
         }
         self.state.recount(key);
+        if self.state.life == Life::Draining {
+            // With its input consumed the connection may be done.
+            self.state.mark_dirty(key);
+        }
     }
 
     /// The last of a connection: the driver has reported its end.

@@ -95,7 +95,7 @@ impl Shard<'_> {
             Some(bound) => vec![bound.clone()],
             None => address.resolve().map_err(fail)?,
         };
-        let each_loop = self.each_loop_opens(&candidates);
+        let each_loop = self.each_loop_opens(&candidates) && options.reuseport != Some(false);
         let (mut key, mut addr) = (None, known);
         if self.state.index == 0 || each_loop {
             let (opened, bound) =

@@ -98,8 +98,8 @@ pub(crate) struct ListenerInfo {
 pub(crate) enum Alarm {
     /// The dial, idle, write or linger deadline of a connection.
     Guard(Key),
-    /// A timer of the handler's.
-    User(Key),
+    /// A timer of the handler's, and its place in the connection's list of them.
+    User { key: Key, place: u32 },
     /// A handler's tick.
     Tick(u32),
     /// The end of the drain time.
@@ -236,9 +236,17 @@ impl LoopState {
         conn.outbox.tail()
     }
 
+    /// Counts and forgets what was appended where it could not be kept.
+    pub(crate) fn count_overflow(&mut self) {
+        if !self.overflow.is_empty() {
+            Self::nowhere(&mut self.overflow, &self.counters);
+        }
+    }
+
     fn nowhere<'a>(overflow: &'a mut Vec<u8>, counters: &LoopCounters) -> &'a mut Vec<u8> {
         counters.dropped_slow_bytes.add(overflow.len() as u64);
         overflow.clear();
+        overflow.shrink_to(1 << 16);
         overflow
     }
 

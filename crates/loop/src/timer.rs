@@ -106,6 +106,12 @@ impl<T: Copy> TimerWheel<T> {
         self.release(id.index)
     }
 
+    /// What the timer is for, as long as it is armed or due.
+    pub(crate) fn payload_mut(&mut self, id: TimerId) -> Option<&mut T> {
+        let entry = self.entries.get_mut(id.index as usize)?;
+        if entry.generation == id.generation { entry.payload.as_mut() } else { None }
+    }
+
     /// Moves time on and appends what has expired to the due list. A tick before the wheel's counts as the
     /// wheel's: time does not run backwards.
     ///

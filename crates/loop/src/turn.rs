@@ -117,7 +117,8 @@ impl<D: Driver> Loop<D> {
 
 impl LoopState {
     /// Makes figures that are sums rather than counts readable.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.count_overflow();
         self.counters.connections.set(self.conns_open as u64);
         self.counters.buffered_bytes.set(self.buffered as u64);
     }
