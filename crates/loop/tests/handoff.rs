@@ -1,0 +1,157 @@
+//! Connections that change their handler on the same loop.
+
+mod support;
+
+use mainspring_loop::{Action, HostId, Running, Server};
+use std::sync::{Arc, Mutex};
+use support::*;
+
+/// Gives a server two handlers: the first listens, and learns the id of the second.
+fn two_handlers(
+    first: &Log,
+    second: &Log,
+    make_first: impl Fn(&Log, HostId<Probe>, &Log) -> Probe + Send + Sync + 'static,
+    make_second: impl Fn(&Log) -> Probe + Send + Sync + 'static,
+) -> Running {
+    let (first, second) = (first.clone(), second.clone());
+    let running = Server::builder().start(move |shard| {
+        let to = shard.host(make_second(&second));
+        let host = shard.host(make_first(&first, to, &second));
+        shard.listen(host, TCP)?;
+        Ok(())
+    });
+    running.unwrap()
+}
+
+/// Answers with brackets around it, so that one sees who did.
+fn bracket(log: &Log) -> Probe {
+    Probe::new(log).data(|conn, input| {
+        let reply = [b"[", &*input.take(), b"]"].concat();
+        conn.out().extend_from_slice(&reply);
+        Action::Continue
+    })
+}
+
+#[test]
+fn unread_input_goes_to_the_new_handler_and_the_old_state_is_dropped() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let upgrade = |log: &Log, to, second: &Log| {
+        let second = second.clone();
+        Probe::new(log).data(move |conn, input| {
+            let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else {
+                return Action::Continue;
+            };
+            input.consume(end + 1);
+            conn.out().extend_from_slice(b"101 ");
+            conn.handoff(to, Tag::new(&second));
+            Action::Continue
+        })
+    };
+    let running = two_handlers(&first, &second, upgrade, bracket);
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"upgrade\nearly");
+    client.expect(b"101 [early]");
+    assert_eq!((first.tags(), second.tags()), (0, 1));
+    client.send(b"late");
+    client.expect(b"[late]");
+    // Without anything unread there is no empty delivery.
+    let mut other = Client::tcp(inet(&running));
+    other.send(b"upgrade\n");
+    other.expect(b"101 ");
+    other.send(b"x");
+    other.expect(b"[x]");
+    drop(client);
+    second.wait_for(1, "close 1 Peer");
+    stop(running);
+    assert_eq!((first.count("close"), second.count("close")), (0, 2));
+    assert_eq!((first.tags(), second.tags()), (0, 0));
+    assert_eq!(second.count("data"), 3);
+}
+
+#[test]
+fn a_connection_may_be_handed_off_as_it_opens() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let dispatch = |log: &Log, to, second: &Log| {
+        let second = second.clone();
+        Probe::new(log).open(move |conn| {
+            conn.out().extend_from_slice(b"hello ");
+            conn.handoff(to, Tag::new(&second));
+            Some(Action::Continue)
+        })
+    };
+    let running = two_handlers(&first, &second, dispatch, bracket);
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::tcp(inet(&running))).collect();
+    for client in &mut clients {
+        client.send(b"x");
+        client.expect(b"hello [x]");
+    }
+    assert_eq!((first.tags(), second.tags()), (0, 3));
+    drop(clients);
+    second.wait_for(3, "close");
+    stop(running);
+    assert_eq!((first.count("close"), first.tags(), second.tags()), (0, 0, 0));
+}
+
+#[test]
+fn an_action_returned_with_a_handoff_still_holds() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let bounce = |log: &Log, to, second: &Log| {
+        let second = second.clone();
+        Probe::new(log).data(move |conn, input| {
+            input.take();
+            conn.out().extend_from_slice(b"bye");
+            conn.handoff(to, Tag::new(&second));
+            Action::Close
+        })
+    };
+    let running = two_handlers(&first, &second, bounce, bracket);
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"x");
+    assert_eq!(client.receive_to_end(), b"bye");
+    drop(client);
+    assert_eq!(second.wait_for(1, "close")[0], "close 1 Local");
+    stop(running);
+    assert_eq!((first.count("close"), first.tags(), second.tags()), (0, 0, 0));
+}
+
+#[test]
+fn a_handoff_from_a_wake_or_to_the_same_handler_changes_the_state() {
+    let _bound = bound(30);
+    let log = Log::new();
+    let ids = Arc::new(Mutex::new(None));
+    let (probe, noted) = (log.clone(), ids.clone());
+    let running = start(move || {
+        let (tags, noted) = (probe.clone(), noted.clone());
+        Probe::echo(&probe)
+            .start(move |cx, _| {
+                *noted.lock().unwrap() = Some(cx.this::<Probe>());
+                Action::Continue
+            })
+            .data(|conn, input| {
+                conn.out().extend_from_slice(input.take());
+                let id = conn.id();
+                conn.cx().wake(id);
+                Action::Continue
+            })
+            .wake(move |conn| {
+                let this = conn.cx().this::<Probe>();
+                conn.handoff(this, Tag::new(&tags));
+                Action::Continue
+            })
+    });
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"1");
+    client.expect(b"1");
+    log.wait_for(1, "wake 1");
+    client.send(b"2");
+    client.expect(b"2");
+    log.wait_for(1, "wake 2");
+    assert_eq!(log.tags(), 1);
+    drop(client);
+    log.wait_for(1, "close 3 Peer");
+    stop(running);
+    assert_eq!(log.tags(), 0);
+}
