@@ -14,21 +14,14 @@ use mainspring_io::Address;
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use mainspring_loop::{Action, serve};
 ///
-/// # fn main() -> Result<(), mainspring_loop::Error> {
-/// # let (hello, port) = (std::thread::spawn(|| {}), 0);
-/// # hello.join().unwrap();
-/// # if false {
 /// serve("tcp://127.0.0.1:5000", |conn, input| {
 ///     conn.out().extend_from_slice(input.take());
 ///     Action::Continue
 /// })?;
-/// # }
-/// # let _ = port;
-/// # Ok(())
-/// # }
+/// # Ok::<(), mainspring_loop::Error>(())
 /// ```
 pub fn serve<A, F>(address: A, on_data: F) -> Result<(), Error>
 where

@@ -26,6 +26,32 @@ pub enum Loops {
 }
 
 /// Servers are made here.
+///
+/// # Examples
+///
+/// ```
+/// use mainspring_loop::{Action, Conn, Input, Loops, Server};
+/// use std::io::{Read, Write};
+///
+/// let server = Server::builder().loops(Loops::Count(2)).start(|shard| {
+///     let echo = shard.host(|conn: &mut Conn<'_>, input: &mut Input<'_>| {
+///         conn.out().extend_from_slice(input.take());
+///         Action::Continue
+///     });
+///     shard.listen(echo, "tcp://127.0.0.1:0")?;
+///     Ok(())
+/// })?;
+///
+/// let mut client = std::net::TcpStream::connect(server.addrs()[0].to_string())?;
+/// client.write_all(b"hello")?;
+/// let mut echoed = [0; 5];
+/// client.read_exact(&mut echoed)?;
+/// assert_eq!(&echoed, b"hello");
+///
+/// server.handle().stop();
+/// server.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     _not_constructible: (),
