@@ -3,15 +3,16 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p mainspring-loop --test loom --release`
 #![cfg(loom)]
 
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use mainspring_loop::inbox::Inbox;
 use std::task::{Wake, Waker};
 
 /// Stands for the poller: a wake makes the present or the next sleep end.
 struct Poller {
-    woken: AtomicBool,
+    woken: Mutex<bool>,
+    changed: Condvar,
     wakes: AtomicUsize,
 }
 
@@ -20,21 +21,24 @@ struct PollerWaker(Arc<Poller>);
 impl Wake for PollerWaker {
     fn wake(self: std::sync::Arc<Self>) {
         self.0.wakes.fetch_add(1, Ordering::SeqCst);
-        self.0.woken.store(true, Ordering::SeqCst);
+        *self.0.woken.lock().unwrap() = true;
+        self.0.changed.notify_one();
     }
 }
 
 impl Poller {
-    /// Sleeps until woken. If a wake is lost this spins for ever, which loom reports.
+    /// Sleeps until woken. If a wake is lost nobody ends this sleep, which loom reports as a deadlock.
     fn sleep(&self) {
-        while !self.woken.swap(false, Ordering::SeqCst) {
-            thread::yield_now();
+        let mut woken = self.woken.lock().unwrap();
+        while !std::mem::take(&mut *woken) {
+            woken = self.changed.wait(woken).unwrap();
         }
     }
 }
 
 fn poller() -> (Arc<Poller>, Waker) {
-    let poller = Arc::new(Poller { woken: AtomicBool::new(false), wakes: AtomicUsize::new(0) });
+    let (woken, changed) = (Mutex::new(false), Condvar::new());
+    let poller = Arc::new(Poller { woken, changed, wakes: AtomicUsize::new(0) });
     let waker = Waker::from(std::sync::Arc::new(PollerWaker(poller.clone())));
     (poller, waker)
 }
