@@ -23,24 +23,13 @@ impl Core {
         about: &dyn std::fmt::Debug,
         callback: impl FnOnce(&mut dyn Host, &mut LoopState) -> T,
     ) -> Option<T> {
-        let result = self.call_only(host, about, callback);
-        self.install_states();
-        result
-    }
-
-    /// As [`call`](Self::call), but leaves the states that the callback has given to connections waiting.
-    fn call_only<T>(
-        &mut self,
-        host: u32,
-        about: &dyn std::fmt::Debug,
-        callback: impl FnOnce(&mut dyn Host, &mut LoopState) -> T,
-    ) -> Option<T> {
         let (hosts, state) = (&mut self.hosts, &mut self.state);
         let result = panic::caught(|| callback(&mut *hosts[host as usize], state));
         if let Err(panic) = &result {
             self.state.counters.panics.add(1);
             panic.log(about);
         }
+        self.install_states();
         result.ok()
     }
 
@@ -126,7 +115,7 @@ impl Core {
         self.state.conns_open += 1;
         self.state.orders.push_back(crate::order::Order::Adopt { key, stream });
         let id = self.state.id_of(key);
-        let opened = self.call_only(host, &id, |host, state| host.open(&mut Conn { state, key }));
+        let opened = self.call(host, &id, |host, state| host.open(&mut Conn { state, key }));
         match opened {
             Some((STATELESS, _)) => {
                 self.state.counters.refused.add(1);
