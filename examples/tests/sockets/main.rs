@@ -1,0 +1,19 @@
+//! Every example over sockets of the kernel: started as a process on a free port, spoken to, ended.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "tests over sockets wait in real time")]
+
+mod chat;
+mod client;
+mod detach;
+mod echo;
+mod http;
+mod multi_address;
+mod process;
+mod proxy;
+mod redis;
+mod ticker;
+
+use std::time::Duration;
+
+/// No step of a test takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
