@@ -179,7 +179,7 @@ impl Core {
     }
 
     fn put_back(&mut self, key: Key, carry: Vec<u8>, wanted: usize) {
-        let input_max = self.state.limits.input_max;
+        let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
         let Some(conn) = self.state.conn(key) else { return };
         conn.wanted = wanted;
         let (len, counted) = (carry.len(), conn.counted);
@@ -192,7 +192,9 @@ impl Core {
             }
         } else {
             conn.carry = carry;
-            if len > input_max && conn.is_open() && !conn.flags.has(Flags::CHOKED) {
+            // A handler that stops because it is choked leaves input with every right.
+            let choked = conn.outbox.len() > output_high || conn.flags.has(Flags::CHOKED);
+            if len > input_max && conn.is_open() && !choked {
                 self.state.escalate(key, Stage::Closing, CloseReason::InputTooLong);
             }
         }

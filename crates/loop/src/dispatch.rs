@@ -78,9 +78,12 @@ impl Sink for Core {
                 return Flow::Continue;
             }
         }
-        conn.active = now;
+        if !conn.flags.has(Flags::WAITING) {
+            // What the peer says is no progress of a write that waits for it to read.
+            conn.active = now;
+        }
         conn.stats.bytes_in += bytes.len() as u64;
-        let held = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED);
+        let held = conn.is_held();
         self.state.counters.bytes_in.add(bytes.len() as u64);
         if held {
             // What the driver had taken before it heard of the stop (D3).
@@ -145,6 +148,8 @@ impl Sink for Core {
             Some(Slot::Datagram(socket)) => socket.flags.clear(Flags::WAITING),
             _ => return self.stale(),
         }
+        // The guard was armed for the write; the next deadline may be an earlier one.
+        self.state.rearm_guard(key);
         self.state.mark_dirty(key);
     }
 
@@ -227,7 +232,7 @@ impl Core {
             self.event(key, Event::Wake);
         }
         let Some(conn) = self.state.conn(key) else { return };
-        if conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED) {
+        if conn.is_held() {
             // What is owed of the input waits for `resume` or for the output to drain.
             return;
         }
@@ -241,14 +246,18 @@ impl Core {
     /// The end of the stream comes after the last byte, which may still be held back.
     fn pending_eof(&mut self, key: Key) {
         let Some(conn) = self.state.conn(key) else { return };
-        let held = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::CHOKED);
-        if held || conn.flags.has(Flags::REDELIVER) || !conn.flags.take(Flags::EOF_OWED) {
+        if conn.is_held() || conn.flags.has(Flags::REDELIVER) || !conn.flags.has(Flags::EOF_OWED) {
             return;
         }
         if !conn.carry.is_empty() {
             // A handler that had asked for more has to know that this is all.
             self.deliver(key, &mut []);
+            self.flow(key);
+            if self.state.conn(key).is_none_or(|conn| conn.is_held()) {
+                return;
+            }
         }
+        self.take_owed(key, Flags::EOF_OWED);
         self.event(key, Event::Eof);
         self.state.mark_dirty(key);
     }

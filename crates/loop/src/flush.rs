@@ -105,25 +105,23 @@ impl<D: Driver> Loop<D> {
         let state = &mut self.core.state;
         let now = state.tick();
         let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
-        if conn.flags.has(Flags::WAITING) || conn.outbox.is_empty() {
-            return state.recount(key);
-        }
-        let before = conn.outbox.len();
-        if self.driver.send(key, &mut conn.outbox) == SendState::Waiting {
-            conn.flags.set(Flags::WAITING);
-        } else if let Some(spare) = conn.outbox.take_spare() {
-            state.spare.give(spare);
-        }
-        let sent = (before - conn.outbox.len()) as u64;
-        if sent > 0 {
-            conn.active = now;
+        if !conn.flags.has(Flags::WAITING) && !conn.outbox.is_empty() {
+            let before = conn.outbox.len();
+            let sending = self.driver.send(key, &mut conn.outbox);
+            let sent = (before - conn.outbox.len()) as u64;
             conn.stats.bytes_out += sent;
             state.counters.bytes_out.add(sent);
+            state.counters.sends.add(1);
+            // The time for a write counts from here, also if the kernel takes nothing at first.
+            conn.active = now;
+            if sending == SendState::Waiting {
+                conn.flags.set(Flags::WAITING);
+                state.rearm_guard(key);
+            } else if let Some(spare) = conn.outbox.take_spare() {
+                state.spare.give(spare);
+            }
         }
-        state.counters.sends.add(1);
-        if conn.extra.is_some() {
-            state.complete_sends(key);
-        }
+        state.complete_sends(key);
         state.recount(key);
         state.check_marks(key);
     }
@@ -209,7 +207,7 @@ impl crate::state::LoopState {
         }
     }
 
-    /// Acts on the water marks after a send.
+    /// Acts on the water marks, whether or not anything could be sent.
     fn check_marks(&mut self, key: Key) {
         let (low, high) = (self.limits.output_low, self.limits.output_high);
         let crowded = self.buffered > self.memory_max;

@@ -192,10 +192,15 @@ impl ConnSlot {
         self.stage == Stage::Open
     }
 
+    /// Whether the handler, or its unsent output, keeps input back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.flags.has(Flags::PAUSED) || self.flags.has(Flags::CHOKED)
+    }
+
     /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer ends.
     pub(crate) fn wants_input(&self) -> bool {
         match self.stage {
-            Stage::Open => !self.flags.has(Flags::PAUSED) && !self.flags.has(Flags::CHOKED),
+            Stage::Open => !self.is_held(),
             Stage::Closing | Stage::Lingering { .. } => true,
             _ => false,
         }

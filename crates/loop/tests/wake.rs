@@ -3,86 +3,14 @@
 mod support;
 
 use bytes::Bytes;
-use mainspring_loop::{Action, ConnId, Full, Limits, Remote, Running, SendOutcome, Server};
+use mainspring_loop::{Action, ConnId, Full, Limits, Remote, SendOutcome};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 use support::*;
-
-/// A server and the way into it.
-struct Reached {
-    running: Running,
-    remote: Remote<Probe>,
-    ids: Arc<Mutex<Vec<ConnId>>>,
-    log: Log,
-}
-
-impl Reached {
-    /// `probe` fills in the handler; connections are noted as they open.
-    fn new(limits: Limits, probe: impl Fn(&Log) -> Probe + Send + Sync + 'static) -> Self {
-        let (log, ids) = (Log::new(), Arc::new(Mutex::new(Vec::new())));
-        let (give, given) = channel();
-        let (give, noted, told) = (Mutex::new(give), ids.clone(), log.clone());
-        let running = Server::builder()
-            .limits(limits)
-            .start(move |shard| {
-                let noted = noted.clone();
-                let host = shard.host(probe(&told).open(move |conn| {
-                    noted.lock().unwrap().push(conn.id());
-                    Some(Action::Continue)
-                }));
-                shard.listen(host, TCP)?;
-                give.lock().unwrap().send(shard.remote(host)).unwrap();
-                Ok(())
-            })
-            .unwrap();
-        Self { running, remote: given.recv().unwrap(), ids, log }
-    }
-
-    /// Another connection, and its id.
-    fn client(&self) -> (Client, ConnId) {
-        let before = self.ids.lock().unwrap().len();
-        let client = Client::tcp(inet(&self.running));
-        self.log.wait_for(before + 1, "open");
-        eventually("the id", || self.ids.lock().unwrap().len() > before);
-        let id = self.ids.lock().unwrap()[before];
-        (client, id)
-    }
-
-    /// Keeps the loop from looking at its inbox until the answer is dropped.
-    fn hold_up(&self) -> Sender<()> {
-        let (release, released) = channel::<()>();
-        let (arrive, arrived) = channel();
-        self.remote
-            .post(move |_, _| {
-                arrive.send(()).unwrap();
-                let _ = released.recv();
-            })
-            .unwrap();
-        arrived.recv_timeout(PATIENCE).unwrap();
-        release
-    }
-
-    /// Returns when the loop has done all that was asked of it before.
-    fn settle(&self) {
-        let (arrive, arrived) = channel();
-        // The second comes in a later turn than the first, when owed callbacks have run.
-        for _ in 0..2 {
-            let arrive = arrive.clone();
-            while self.remote.post({
-                let arrive = arrive.clone();
-                move |_, _| arrive.send(()).unwrap()
-            }) == Err(Full)
-            {
-                thread::yield_now();
-            }
-            arrived.recv_timeout(PATIENCE).unwrap();
-        }
-    }
-}
 
 #[test]
 fn a_reply_that_a_thread_has_made_arrives_after_a_wake() {

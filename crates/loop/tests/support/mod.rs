@@ -7,11 +7,13 @@ mod client;
 mod log;
 mod probe;
 mod process;
+mod reached;
 
 pub(crate) use client::Client;
 pub(crate) use log::Log;
 pub(crate) use probe::{Probe, Tag};
 pub(crate) use process::{CpuTime, TempDir};
+pub(crate) use reached::Reached;
 
 use mainspring_io::Addr;
 use mainspring_loop::{Error, Handle, Handler, Loops, Running, Server, ServerBuilder, ServerStats};
