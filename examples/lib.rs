@@ -24,3 +24,8 @@ pub mod proxy;
 pub mod redis;
 #[path = "ticker.rs"]
 pub mod ticker;
+
+/// The Rust code of the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-go.md")]
+struct FromGo;
