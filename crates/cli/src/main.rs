@@ -1,2 +1,28 @@
-//! The program `mainspring`.
-fn main() {}
+//! The program `mainspring`: echo, Redis and HTTP servers on Mainspring loops.
+//!
+//! Each subcommand is a [`Handler`](mainspring::Handler) and what of the command line is its own; starting, the
+//! line that says where it listens, signals and exit codes are [`service`]'s for all of them.
+#![forbid(unsafe_code)]
+
+mod args;
+mod echo;
+mod http;
+mod redis;
+mod service;
+
+use args::{Arguments, Program};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.program {
+        Program::Echo(arguments) => echo::run(&arguments),
+        Program::Redis(arguments) => redis::run(&arguments),
+        Program::Http(arguments) => http::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

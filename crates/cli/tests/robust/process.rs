@@ -42,8 +42,9 @@ impl Process {
 
     /// Whether it runs: neither gone nor a zombie.
     pub(crate) fn is_alive(self) -> bool {
-        fs::read_to_string(self.path("stat"))
-            .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
+        fs::read_to_string(self.path("stat")).is_ok_and(|stat| {
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        })
     }
 
     /// Its only child, if it has one.
@@ -63,7 +64,9 @@ impl Process {
         let tasks = fs::read_dir(self.path("task")).expect("the process runs");
         // A thread may end while the others are read.
         tasks
-            .filter_map(|task| fs::read_to_string(task.expect("an entry").path().join("status")).ok())
+            .filter_map(|task| {
+                fs::read_to_string(task.expect("an entry").path().join("status")).ok()
+            })
             .collect()
     }
 

@@ -69,7 +69,6 @@ impl Launch {
 
     /// Starts the program and waits until it is ready.
     pub(crate) fn start(self) -> Server {
-        let count = self.listen.len().max(1);
         let traced = !self.wrap.is_empty();
         let mut child = self.command().spawn().expect("the program, or its tracer, can be started");
         let log = Arc::new(Mutex::new(String::new()));
@@ -78,11 +77,9 @@ impl Launch {
         // Made first, so that a failure to get ready ends the child too.
         let process = Process(child.id());
         let mut server = Server { child, process, addresses: Vec::new(), log };
-        for _ in 0..count {
-            let line = lines.recv_timeout(HANG).expect("the program says when it is ready");
-            let (_, address) = line.split_once(": ready on ").expect("a line as documented");
-            server.addresses.push(address.to_owned());
-        }
+        let line = lines.recv_timeout(HANG).expect("the program says when it is ready");
+        let (_, addresses) = line.split_once(": ready on ").expect("a line as documented");
+        server.addresses = addresses.split(',').map(str::to_owned).collect();
         if traced {
             server.process = server.process.child().expect("the tracer runs the program");
         }

@@ -89,7 +89,11 @@ pub(crate) fn calls_until_ready(launch: Launch, call: &str) -> usize {
         .filter(|line| line.contains(&format!("{call}(")))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    threads.iter().map(|thread| threads.iter().filter(|other| *other == thread).count()).max().unwrap_or(0)
+    threads
+        .iter()
+        .map(|thread| threads.iter().filter(|other| *other == thread).count())
+        .max()
+        .unwrap_or(0)
 }
 
 fn words(trace: &std::path::Path, call: &str, more: &[&str]) -> Vec<String> {

@@ -1,0 +1,202 @@
+//! What the programs share: start, the line that says where they listen, signals and exit codes.
+
+mod signals;
+
+use crate::args::{Arguments, Level, ServiceArguments, Size};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use mainspring::{
+    Addr, Address, Error, Handler, Limits, ListenOptions, Loops, Scheme, Server, ServerBuilder,
+    UnixAddr,
+};
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+/// One program before it runs.
+pub(crate) struct Service {
+    /// Its name, as on the command line.
+    pub(crate) name: &'static str,
+    /// The port without `--listen` and `--port`.
+    pub(crate) port: u16,
+    /// Whether `--port` means UDP.
+    pub(crate) udp: bool,
+    /// Whether it can serve datagrams.
+    pub(crate) takes_datagrams: bool,
+    /// The program's own limits, where they differ from the library's.
+    pub(crate) limits: Limits,
+}
+
+/// Why a program ended badly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for what cannot be: exit code 2.
+    Usage(String),
+    /// Exit code 1.
+    Fatal(String),
+}
+
+/// A drain that is `off` does not wait.
+const NO_DRAIN: Duration = Duration::ZERO;
+
+impl Service {
+    /// Serves until the server has stopped. `make` makes one handler for each loop.
+    pub(crate) fn run<H: Handler>(
+        self,
+        arguments: &ServiceArguments,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        log_to_stderr(arguments.log);
+        let places = self.places(arguments)?;
+        let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
+        let signals = signals::Signals::register()
+            .map_err(|error| Failure::Fatal(format!("cannot handle signals: {error}")))?;
+        let running = self.builder(arguments).start(move |shard| {
+            let host = shard.host(make());
+            for (address, options) in &places {
+                shard.listen_with(host, address, options)?;
+            }
+            Ok(())
+        })?;
+        signals
+            .watch(running.handle())
+            .map_err(|error| Failure::Fatal(format!("cannot start a thread: {error}")))?;
+        announce(self.name, &names, &running.addrs());
+        tracing::info!("loops: {}", loop_count(arguments.loops));
+        running.join()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Where to listen, and how.
+    fn places(
+        &self,
+        arguments: &ServiceArguments,
+    ) -> Result<Vec<(Address, ListenOptions)>, Failure> {
+        let mut addresses = arguments.listen.clone();
+        let default = arguments.listen.is_empty() && arguments.port.is_empty();
+        let ports = arguments.port.iter().copied().chain(default.then_some(self.port));
+        let scheme = if self.udp { "udp" } else { "tcp" };
+        for port in ports {
+            addresses.push(format!("{scheme}://:{port}").parse().map_err(Error::Address)?);
+        }
+        addresses.extend(arguments.unix.iter().map(Address::unix));
+        if let Some(address) = addresses.iter().find(|address| !self.takes(address)) {
+            return Err(Failure::Usage(format!(
+                "{} serves byte streams: '{address}' is none; allowed are tcp, tcp4, tcp6, unix",
+                self.name
+            )));
+        }
+        let options = |address: &Address| {
+            let mut options = address.listen_options().clone();
+            if arguments.reuseport && address.scheme() != Scheme::Unix {
+                options.reuseport = Some(true);
+            }
+            options
+        };
+        Ok(addresses.into_iter().map(|address| (address.clone(), options(&address))).collect())
+    }
+
+    fn takes(&self, address: &Address) -> bool {
+        self.takes_datagrams || !address.is_datagram()
+    }
+
+    fn builder(&self, arguments: &ServiceArguments) -> ServerBuilder {
+        let mut limits = self.limits.clone();
+        let loops = loop_count(arguments.loops);
+        limits.memory_max = limits.memory_max.saturating_mul(loops);
+        limits.write_timeout = arguments.write_timeout.0;
+        if let Some(timeout) = arguments.idle_timeout {
+            limits.idle_timeout = timeout.0;
+        }
+        if let Some(Size(bytes)) = arguments.output_max {
+            limits.output_max = bytes;
+            limits.output_high = limits.output_high.min(bytes);
+            limits.output_low = limits.output_low.min(bytes);
+            limits.memory_max = limits.memory_max.max(bytes);
+        }
+        if let Some(Size(bytes)) = arguments.memory_max {
+            limits.memory_max = bytes;
+        }
+        if let Some(count) = arguments.connections_max {
+            limits.connections_max = count;
+        }
+        Server::builder()
+            .loops(arguments.loops)
+            .pin(arguments.pin)
+            .balance(arguments.balance)
+            .driver(arguments.driver)
+            .drain(arguments.drain.0.unwrap_or(NO_DRAIN))
+            .limits(limits)
+    }
+}
+
+impl Failure {
+    /// Tells the user, and says how the process ends.
+    pub(crate) fn report(self) -> ExitCode {
+        let (kind, text) = match self {
+            Self::Usage(text) => (ErrorKind::ValueValidation, text),
+            Self::Fatal(text) => {
+                // There is nobody left to tell if stderr is gone.
+                let _ = writeln!(std::io::stderr(), "error: {text}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let _ = Arguments::command().error(kind, text).print();
+        ExitCode::from(2)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Address(_) | Error::Misuse(_) => Self::Usage(error.to_string()),
+            error => Self::Fatal(error.to_string()),
+        }
+    }
+}
+
+/// How many loops there will be.
+pub(crate) fn loop_count(loops: Loops) -> usize {
+    match loops {
+        Loops::Count(count) => count.max(1),
+        Loops::PerCore => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    }
+}
+
+fn log_to_stderr(level: Level) {
+    let level = match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(level)
+        .init();
+}
+
+/// The line that whoever started the program waits for, alone on stdout and complete.
+fn announce(name: &str, schemes: &[Scheme], addrs: &[Addr]) {
+    let addresses: Vec<String> =
+        schemes.iter().zip(addrs).map(|(scheme, addr)| written(*scheme, addr)).collect();
+    let mut stdout = std::io::stdout().lock();
+    let line = format!("mainspring {name}: ready on {}\n", addresses.join(","));
+    // One who has closed our stdout does not wait for the line.
+    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// A bound address as one that `--listen` takes.
+fn written(scheme: Scheme, addr: &Addr) -> String {
+    match addr {
+        Addr::Unix(UnixAddr::Path(path)) => Address::unix(path).to_string(),
+        addr => format!("{scheme}://{addr}"),
+    }
+}
