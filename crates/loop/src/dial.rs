@@ -75,8 +75,7 @@ impl Cx<'_> {
             peer: Some(unspecified()),
             host: host.index,
             listener: NO_LISTENER,
-            // No send before the socket is open.
-            flags: Flags::WAITING,
+            flags: Flags::default(),
         })));
         let options = address.listen_options().clone();
         self.state.resolve(key, address, move |state, key, found| {
@@ -132,7 +131,14 @@ impl LoopState {
 
     fn datagram_failed(&mut self, key: Key, error: &io::Error) {
         tracing::warn!(?key, %error, "cannot open a datagram socket");
-        self.slots.remove(key);
+        self.remove_datagram(key);
+    }
+
+    /// Forgets a datagram socket; what is still queued on it is counted as dropped.
+    pub(crate) fn remove_datagram(&mut self, key: Key) {
+        if let Some(Slot::Datagram(socket)) = self.slots.remove(key) {
+            self.counters.dropped_datagrams_refused.add(socket.outbox.len() as u64);
+        }
     }
 }
 
@@ -160,11 +166,15 @@ impl<D: Driver> Loop<D> {
     }
 
     pub(crate) fn dial_datagram(&mut self, key: Key, to: &Addr, options: &ListenOptions) {
+        if self.core.state.datagram(key).is_none() {
+            // Closed while its name was looked up.
+            return;
+        }
         match self.driver.connect_datagram(key, to, options) {
             Ok(local) => {
                 let Some(socket) = self.core.state.datagram(key) else { return };
                 (socket.local, socket.peer) = (local, Some(to.clone()));
-                socket.flags.clear(Flags::WAITING);
+                socket.flags.set(Flags::ADOPTED);
                 self.core.state.mark_dirty(key);
             }
             Err(error) => self.core.state.datagram_failed(key, &error),

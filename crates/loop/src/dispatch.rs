@@ -174,9 +174,8 @@ impl Sink for Core {
                 self.state.orders.push_back(Order::Dial { key });
             }
             Some(Slot::Conn(_)) => self.ended(key),
-            Some(Slot::Datagram(_) | Slot::Listener(_)) => {
-                self.state.slots.remove(key);
-            }
+            Some(Slot::Datagram(_)) => self.state.remove_datagram(key),
+            Some(Slot::Listener(_)) => drop(self.state.slots.remove(key)),
             None => self.stale(),
         }
     }

@@ -40,10 +40,7 @@ impl<D: Driver> Loop<D> {
                     tracing::warn!(?key, %group, join, %error, "multicast membership refused");
                 }
             }
-            Order::CloseSocket { key } => {
-                self.flush_datagrams(key);
-                self.driver.close(key);
-            }
+            Order::CloseSocket { key } => self.close_socket(key),
         }
     }
 
@@ -172,10 +169,25 @@ impl<D: Driver> Loop<D> {
         }
     }
 
+    /// Closes a listener or a datagram socket, after a try to send what is queued on it.
+    fn close_socket(&mut self, key: Key) {
+        if let Some(Slot::Datagram(socket)) = self.core.state.slots.get(key)
+            && !socket.flags.has(Flags::ADOPTED)
+        {
+            // It is still being opened: the driver does not know it and will not report its end.
+            return self.core.state.remove_datagram(key);
+        }
+        self.flush_datagrams(key);
+        self.driver.close(key);
+    }
+
     fn flush_datagrams(&mut self, key: Key) {
         let state = &mut self.core.state;
         let Some(Slot::Datagram(socket)) = state.slots.get_mut(key) else { return };
         socket.flags.clear(Flags::DIRTY);
+        if !socket.flags.has(Flags::ADOPTED) {
+            return;
+        }
         if socket.flags.raise(Flags::RECEIVING) {
             self.driver.recv_start(key);
         }

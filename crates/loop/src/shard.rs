@@ -107,7 +107,7 @@ impl Shard<'_> {
                     peer: None,
                     host: host.index,
                     listener,
-                    flags: Flags::default(),
+                    flags: Flags::ADOPTED,
                 }))
             } else {
                 Slot::Listener(ListenerSlot { listener })

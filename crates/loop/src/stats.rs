@@ -92,7 +92,7 @@ loop_stats! {
     dropped_sends,
     /// Datagrams dropped because `Limits::datagrams_max` was reached.
     dropped_datagrams_full,
-    /// Datagrams that the system refused to send.
+    /// Datagrams that the system refused to send, or that still waited when their socket closed.
     dropped_datagrams_refused,
     /// Events that a driver delivered for a connection that was gone.
     stale_events,
