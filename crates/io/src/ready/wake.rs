@@ -6,6 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
+/// How often a wake is tried that the kernel refuses. What `eventfd(2)` and its like can answer besides
+/// success passes: an interrupt, a full counter. A wake that is given up leaves the sender's work lying
+/// until something else ends the poll.
+const ATTEMPTS: usize = 64;
+
 /// The driver's end of its wakers, which share it and may outlive it.
 #[derive(Debug)]
 pub(super) struct WakeFlag {
@@ -37,8 +42,12 @@ impl Wake for WakeFlag {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // A wake that the kernel refuses must not keep later ones from trying.
-        if !self.raised.swap(true, Ordering::AcqRel) && self.kernel.wake().is_err() {
+        if self.raised.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let woken = (0..ATTEMPTS).any(|_| self.kernel.wake().is_ok());
+        if !woken {
+            // It must not keep later ones from trying.
             self.raised.store(false, Ordering::Release);
         }
     }
