@@ -1,5 +1,6 @@
 //! The one answer to a send from another thread.
 
+use crate::panic::{self, Caught};
 use std::fmt;
 
 /// How a send ended.
@@ -21,10 +22,10 @@ impl Completion {
         Self(Some(Box::new(done)))
     }
 
-    pub(crate) fn complete(mut self, outcome: SendOutcome) {
-        if let Some(done) = self.0.take() {
-            done(outcome);
-        }
+    /// Calls back. A panic of the callback ends here, for the caller to count.
+    pub(crate) fn complete(mut self, outcome: SendOutcome) -> Result<(), Caught> {
+        let done = self.0.take();
+        panic::caught(|| done.map_or((), |done| done(outcome)))
     }
 
     /// Drops the callback uncalled: the send was never accepted.
@@ -35,8 +36,11 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            done(SendOutcome::Closed);
+        // This may run while another panic unwinds: nothing may get out.
+        if let Some(done) = self.0.take()
+            && let Err(panic) = panic::caught(|| done(SendOutcome::Closed))
+        {
+            panic.log(&"send completion");
         }
     }
 }

@@ -6,12 +6,13 @@
 use crate::buffers::Buffers;
 use crate::completion::Completion;
 use crate::order::Order;
+use crate::panic;
 use crate::shared::{Control, ServerShared};
 use crate::slab::Slab;
 use crate::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
-use crate::{CloseReason, ConnId, Limits};
+use crate::{CloseReason, ConnId, Limits, SendOutcome};
 use bytes::Bytes;
 use mainspring_io::Key;
 use std::any::{Any, TypeId};
@@ -255,13 +256,12 @@ impl LoopState {
         let output_max = self.limits.output_max;
         let Some(conn) = self.conn(key).filter(|conn| conn.stage <= Stage::Open) else {
             self.counters.dropped_sends.add(1);
-            return;
+            return self.complete_as_closed(done);
         };
         if conn.outbox.len() + bytes.len() > output_max && !conn.outbox.is_empty() {
-            let dropped = bytes.len() as u64;
+            self.counters.dropped_slow_bytes.add(bytes.len() as u64);
             self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
-            self.counters.dropped_slow_bytes.add(dropped);
-            return;
+            return self.complete_as_closed(done);
         }
         conn.outbox.push_shared(bytes);
         if let Some(done) = done {
@@ -271,6 +271,17 @@ impl LoopState {
         let host = conn.host as usize;
         self.hosts[host].has_output = true;
         self.mark_dirty(key);
+    }
+
+    fn complete_as_closed(&mut self, done: Option<Completion>) {
+        if let Some(done) = done {
+            self.complete(done, SendOutcome::Closed);
+        }
+    }
+
+    /// Tells how a send ended.
+    pub(crate) fn complete(&mut self, done: Completion, outcome: SendOutcome) {
+        panic::count(done.complete(outcome), &self.counters, &"send completion");
     }
 
     /// Lets input flow again, and has what was left be looked at once more.

@@ -63,20 +63,22 @@ impl Reached {
         release
     }
 
-    /// Returns when the loop has done all that was asked of it before.
+    /// Returns when the loop has done all that was asked of it before, owed callbacks included.
     pub(crate) fn settle(&self) {
-        let (arrive, arrived) = channel();
-        // The second comes in a later turn than the first, when owed callbacks have run.
-        for _ in 0..2 {
-            let arrive = arrive.clone();
-            while self.remote.post({
-                let arrive = arrive.clone();
-                move |_, _| arrive.send(()).unwrap()
-            }) == Err(Full)
-            {
-                thread::yield_now();
+        // They run after the posts of a turn: so a later turn has to come.
+        let first = self.turn();
+        while self.turn() == first {}
+    }
+
+    /// The number of the turn in which a post runs.
+    fn turn(&self) -> u64 {
+        let (tell, told) = channel();
+        loop {
+            let tell = tell.clone();
+            match self.remote.post(move |_, cx| tell.send(cx.stats().wakeups).unwrap()) {
+                Ok(()) => return told.recv_timeout(PATIENCE).expect("the loop turns"),
+                Err(Full) => thread::yield_now(),
             }
-            arrived.recv_timeout(PATIENCE).unwrap();
         }
     }
 }
