@@ -1,6 +1,10 @@
 //! Relays each connection to another server, dialled on the same loop. Whoever sends faster than the other
 //! end reads is paused, in both directions, so that a relay holds a bounded number of bytes.
 //!
+//! When one end has sent its last, the other direction goes on until it ends too, or is silent for
+//! [`HALF_OPEN_TIMEOUT`]. The end itself cannot be passed on: a connection of a loop sends its end only by
+//! closing.
+//!
 //! ```text
 //! $ cargo run --example proxy -- tcp://127.0.0.1:5001 tcp://127.0.0.1:5000
 //! $ nc 127.0.0.1 5001
@@ -15,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long one direction may be silent after the other has ended.
-const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves both ends of every relay.
 #[derive(Debug)]

@@ -10,5 +10,5 @@ use std::ops::Range;
 
 /// The seeds that each test runs through, with every kind of weather.
 fn seeds() -> Range<u64> {
-    0..12
+    0..16
 }
