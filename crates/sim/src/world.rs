@@ -143,6 +143,12 @@ impl World {
     /// Returns whether a driver is due or the network moved. `false` says that nothing will ever
     /// happen again without a push from outside.
     pub fn advance_to_next(&self) -> bool {
+        self.advance_to_next_by(None)
+    }
+
+    /// As [`advance_to_next`](World::advance_to_next), but moves the clock no further than to the age
+    /// `latest`, where a script has something to do. Reaching that counts as an event.
+    pub fn advance_to_next_by(&self, latest: Option<Duration>) -> bool {
         let mut net = lock(&self.net);
         net.run_due();
         if (0..net.mailboxes.len()).any(|driver| net.is_due(driver)) {
@@ -152,7 +158,7 @@ impl World {
             Sleep::Until(at) => at,
             _ => None,
         });
-        let Some(next) = ends.chain(net.next_due()).min() else { return false };
+        let Some(next) = ends.chain(net.next_due()).chain(latest).min() else { return false };
         net.clock.move_to(next);
         net.run_due();
         true

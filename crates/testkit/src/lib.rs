@@ -8,11 +8,13 @@
 
 pub mod driver_suite;
 pub mod harness;
+pub mod world;
 
 mod bed;
 mod os_harness;
 mod recorder;
 mod sim_harness;
+mod sim_server;
 
 pub use bed::Bed;
 pub use harness::{DatagramPeer, Harness, Peer, PeerListener};
@@ -21,3 +23,4 @@ pub use os_harness::{
 };
 pub use recorder::{Event, Recorder};
 pub use sim_harness::{Calm, Rough, SimHarness, Weather};
+pub use sim_server::{Reached, SimServer};

@@ -1,0 +1,94 @@
+//! The laws that hold for a server as a whole.
+
+use super::ledger::{Book, Ledger};
+use super::plan::Plan;
+use super::planted::Planted;
+use super::run::DatagramClient;
+use crate::SimServer;
+use mainspring_loop::LoopStats;
+
+/// After each round: what the loops buffer.
+pub(super) fn buffers(plan: &Plan, book: &Book, server: &SimServer<Planted>) {
+    let share = plan.limits.memory_max / plan.loops;
+    for (index, buffered) in server.buffered_bytes().enumerate() {
+        if buffered <= share {
+            continue;
+        }
+        let mut book = book.open();
+        let here =
+            |record: &&super::ledger::Record| record.id.loop_index() == index && !record.ended;
+        let conns = book.conns.iter().filter(here).count();
+        // Over its share a loop cuts who buffers more output than the low mark, at the next visit.
+        let each = plan.limits.output_low + plan.limits.input_max;
+        let most = share + conns * each + plan.one_delivery();
+        book.check(buffered <= most, || {
+            format!("loop {index} buffers {buffered} bytes for {conns} connections, share {share}")
+        });
+    }
+}
+
+/// At the end, when no loop is left.
+pub(super) fn end(
+    plan: &Plan,
+    book: &Book,
+    server: &SimServer<Planted>,
+    datagrams: &[DatagramClient],
+) {
+    let total = server.handle().stats().total;
+    let mut book = book.open();
+    ends(&mut book);
+    counts(&mut book, &total);
+    bytes(plan, &mut book, &total);
+    let completions = (book.completions, book.completions_owed);
+    book.check(completions.0 == completions.1, || {
+        format!("(called, owed) completions are {completions:?}")
+    });
+    let heard: u64 = datagrams.iter().map(|peer| peer.heard).sum();
+    let (sent, twice) = (total.datagrams_out, plan.faults.datagram_duplication > 0.0);
+    book.check(heard <= sent || twice, || format!("{heard} datagrams heard, {sent} sent"));
+    let replies = book.datagram_replies;
+    book.check(sent <= replies, || format!("{sent} datagrams sent for {replies} replies"));
+}
+
+fn ends(book: &mut Ledger) {
+    let open = |record: &&super::ledger::Record| record.has_state && !record.ended;
+    let open: Vec<String> = book.conns.iter().filter(open).map(|r| format!("{r:?}")).collect();
+    if let Some(first) = open.first() {
+        book.fail(format!("{} connections were never told their end: {first}", open.len()));
+    }
+}
+
+fn counts(book: &mut Ledger, total: &LoopStats) {
+    let accepted = book.conns.iter().filter(|r| r.has_state && !r.dialled).count() as u64;
+    let dialled = book.conns.iter().filter(|r| r.dialled && r.up).count() as u64;
+    let panics = book.panics;
+    let laws = [
+        ("accepted, as handlers saw it", total.accepted, accepted),
+        ("dialled, as handlers saw it", total.dialled, dialled),
+        ("closed, of accepted and dialled", total.closed, total.accepted + total.dialled),
+        ("open at the end", total.connections, 0),
+        ("buffered at the end", total.buffered_bytes, 0),
+        ("stale events", total.stale_events, 0),
+        ("panics, of planned ones", total.panics, panics),
+    ];
+    for (what, counted, expected) in laws {
+        book.check(counted == expected, || format!("{what}: {counted} counted, not {expected}"));
+    }
+}
+
+/// Nothing is lost without being counted.
+fn bytes(plan: &Plan, book: &mut Ledger, total: &LoopStats) {
+    let late_sends = total.dropped_sends - book.shared_lost;
+    let late = late_sends * plan.message_bytes as u64;
+    let dropped = total.dropped_slow_bytes + total.dropped_closed_bytes + late;
+    let (offered, out) = (book.offered, total.bytes_out);
+    book.check(offered == out + dropped, || {
+        format!(
+            "handlers gave {offered} bytes; {out} sent, {} dropped for slowness, {} at closing, \
+             {late} too late: {} are missing",
+            total.dropped_slow_bytes,
+            total.dropped_closed_bytes,
+            offered as i64 - (out + dropped) as i64,
+        )
+    });
+}

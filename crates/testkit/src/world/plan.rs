@@ -1,0 +1,215 @@
+//! What a seed decides before a world begins.
+
+use fastrand::Rng;
+use mainspring_loop::{Balance, Limits};
+use mainspring_sim::Faults;
+use std::fmt;
+use std::time::Duration;
+
+/// What a handler of the world does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Answers with what it got.
+    Echo,
+    /// Answers line by line; leaves lines unread while choked.
+    Lines,
+    /// Echo that pauses after each delivery and resumes by a timer.
+    Pausing,
+    /// Echo in shared bytes and owned bytes by turns.
+    Shared,
+    /// Sends every message to every connection of the kind, on all loops.
+    Room,
+    /// Dials the echo listener for each connection and relays both ways.
+    Proxy,
+    /// Echo of length-prefixed frames.
+    Frames,
+    /// Takes one byte, then hands the connection to the echo handler.
+    Handoff,
+    /// Echoes a few bytes, then takes the connection out of the loop, where the echo goes on.
+    Detach,
+    /// Echo whose answers come from elsewhere: posts, sends of a remote, the offload pool.
+    Worker,
+    /// Refuses, closes, aborts, panics, detaches, hands off; its answers are a beginning of an echo.
+    Chaos,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Echo,
+        Self::Lines,
+        Self::Pausing,
+        Self::Shared,
+        Self::Room,
+        Self::Proxy,
+        Self::Frames,
+        Self::Handoff,
+        Self::Detach,
+        Self::Worker,
+        Self::Chaos,
+    ];
+}
+
+/// Which faults a world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    Calm,
+    Harmless,
+    All,
+    Swarm,
+}
+
+/// How the server is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Stop,
+    Drain,
+    /// `stop_listening`, `close_all`, and later `stop`.
+    CloseAll,
+    /// `drain`, and shortly after it `stop`.
+    DrainThenStop,
+}
+
+/// Everything about a world that is not left to its dice.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) profile: Profile,
+    pub(super) faults: Faults,
+    pub(super) loops: usize,
+    pub(super) balance: Balance,
+    pub(super) limits: Limits,
+    pub(super) drain: Duration,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) clients: usize,
+    pub(super) datagram_peers: usize,
+    pub(super) ending: Ending,
+    /// The server is told to end at this age, though clients are at work. Else when they are done.
+    pub(super) early: Option<Duration>,
+    /// Limits are so small that slow peers are cut.
+    pub(super) tight: bool,
+    /// Some clients never read.
+    pub(super) stubborn: bool,
+    /// Clients end their connections in good order and read everything.
+    pub(super) polite: bool,
+    /// Messages of rooms and workers have this many bytes.
+    pub(super) message_bytes: usize,
+    pub(super) payload_max: usize,
+    pub(super) pipe_bytes: usize,
+    pub(super) panics: bool,
+}
+
+impl Plan {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x706c_616e);
+        let profile = match rng.u8(..10) {
+            0 | 1 => Profile::Calm,
+            2..=5 => Profile::Harmless,
+            6 | 7 => Profile::All,
+            _ => Profile::Swarm,
+        };
+        let faults = match profile {
+            Profile::Calm => Faults::none(),
+            Profile::Harmless => Faults::harmless(rng.u64(..)),
+            Profile::All => Faults::all(rng.u64(..)),
+            Profile::Swarm => Faults::swarm(rng.u64(..)),
+        };
+        let loops = rng.usize(1..=4);
+        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| rng.u8(..10) < 4).collect();
+        if !kinds.contains(&Kind::Echo) {
+            // Proxies dial it, and connections are handed to it.
+            kinds.insert(0, Kind::Echo);
+        }
+        let tight = rng.u8(..5) == 0;
+        let stubborn = rng.u8(..4) == 0;
+        let balances = [
+            Balance::Kernel,
+            Balance::Random,
+            Balance::RoundRobin,
+            Balance::LeastConnections,
+            Balance::SourceHash,
+        ];
+        let mut plan = Self {
+            seed,
+            profile,
+            faults,
+            loops,
+            balance: *rng.choice(&balances).expect("not empty"),
+            limits: Limits::default(),
+            drain: Duration::from_millis(rng.u64(1..=2_000)),
+            kinds,
+            clients: if rng.u8(..8) == 0 { rng.usize(20..=40) } else { rng.usize(1..=10) },
+            datagram_peers: if rng.u8(..3) == 0 { rng.usize(1..=3) } else { 0 },
+            ending: *rng
+                .choice(&[Ending::Stop, Ending::Drain, Ending::CloseAll, Ending::DrainThenStop])
+                .expect("not empty"),
+            early: (rng.u8(..3) == 0).then(|| Duration::from_micros(rng.u64(1..=100_000))),
+            tight,
+            stubborn,
+            polite: rng.u8(..2) == 0,
+            message_bytes: rng.usize(16..=400),
+            payload_max: 1 << rng.u32(6..=15),
+            pipe_bytes: 1 << rng.u32(9..=16),
+            panics: rng.u8(..8) == 0,
+        };
+        plan.limits = limits(&mut rng, &plan);
+        plan
+    }
+
+    /// Whether the network may end a connection, or a peer's direction, by itself.
+    pub(super) fn is_harmful(&self) -> bool {
+        self.faults.reset > 0.0 || self.faults.half_close > 0.0 || self.faults.connect_failure > 0.0
+    }
+
+    /// What one callback may put on a connection at most, beyond what stands there already.
+    pub(super) fn one_delivery(&self) -> usize {
+        // Late data piles up to a full pipe, is joined to what was left, and room messages come in
+        // from every member in one turn.
+        let input = self.pipe_bytes + self.limits.driver.read_buffer + self.limits.input_max;
+        2 * input + 64 * self.message_bytes
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, profile, loops, balance, clients, ending, .. } = self;
+        write!(
+            f,
+            "seed {seed}: faults {profile:?}, {loops} loops ({balance}), {clients} clients, \
+             {} datagram peers, ending {ending:?} {}, drain {:?}{}{}{}{}, handlers {:?}",
+            self.datagram_peers,
+            self.early.map_or("when all is done".to_owned(), |at| format!("at {at:?}")),
+            self.drain,
+            if self.tight { ", tight limits" } else { "" },
+            if self.stubborn { ", peers that never read" } else { "" },
+            if self.polite { ", polite peers" } else { "" },
+            if self.panics { ", panics" } else { "" },
+            self.kinds,
+        )
+    }
+}
+
+fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
+    let mut limits = Limits::default();
+    limits.output_high = 1 << rng.u32(8..=16);
+    limits.output_low = limits.output_high >> rng.u32(0..=4);
+    limits.driver.read_buffer = 1 << rng.u32(6..=16);
+    limits.driver.bytes_per_turn = 1 << rng.u32(8..=18);
+    limits.driver.events_per_turn = rng.usize(1..=64);
+    limits.driver.accepts_per_turn = rng.usize(1..=8);
+    limits.posts_per_turn = rng.usize(1..=64);
+    limits.input_max = plan.pipe_bytes + limits.driver.read_buffer + 8192;
+    limits.write_timeout = Some(Duration::from_millis(rng.u64(2_000..=5_000)));
+    limits.linger = Duration::from_millis(rng.u64(1..=2_000));
+    if plan.tight {
+        limits.output_max = limits.output_high + rng.usize(0..=32 << 10);
+        limits.memory_max = limits.output_max + rng.usize(0..=64 << 10);
+        limits.inbox_max = rng.usize(1..=64);
+        limits.inbox_bytes_max = rng.usize(1 << 10..=1 << 16);
+        limits.datagrams_max = rng.usize(1..=1 << 12);
+        limits.connections_max = rng.usize(1..=plan.clients * 2);
+        if rng.bool() {
+            limits.idle_timeout = Some(Duration::from_millis(rng.u64(20..=500)));
+        }
+    }
+    limits
+}
