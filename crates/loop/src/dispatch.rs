@@ -139,6 +139,7 @@ impl Sink for Core {
             Some(Slot::Conn(conn)) => {
                 conn.flags.clear(Flags::WAITING);
                 conn.active = now;
+                conn.note_choking(self.state.limits.output_high);
                 if bytes > 0 {
                     conn.outbox.landed(bytes);
                     conn.stats.bytes_out += bytes as u64;
@@ -194,9 +195,7 @@ impl Core {
     fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
-        if conn.outbox.len() > output_high {
-            conn.flags.set(Flags::CHOKED);
-        }
+        conn.note_choking(output_high);
         if conn.wants_input() {
             return Flow::Continue;
         }
@@ -214,6 +213,9 @@ impl Core {
 
     /// Gives every connection the callbacks it is owed by the loop itself.
     pub(crate) fn pending(&mut self) {
+        let mut gone = std::mem::take(&mut self.state.gone);
+        gone.drain(..).for_each(|key| self.ended(key));
+        self.state.gone = gone;
         for _ in 0..self.state.pending.len() {
             let key = self.state.pending.pop_front().expect("counted");
             if let Some(conn) = self.state.conn(key) {

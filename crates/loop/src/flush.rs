@@ -50,7 +50,7 @@ impl<D: Driver> Loop<D> {
         {
             // Refused, and nothing to say: the poller need not hear of it.
             drop(stream);
-            return self.core.ended(key);
+            return self.core.state.end_later(key);
         }
         match self.driver.adopt(key, stream) {
             Ok(()) => {
@@ -61,7 +61,7 @@ impl<D: Driver> Loop<D> {
                 tracing::warn!(?key, %error, "the poller cannot take a connection");
                 conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
                 self.core.state.counters.refused.add(1);
-                self.core.ended(key);
+                self.core.state.end_later(key);
             }
         }
     }
@@ -94,7 +94,7 @@ impl<D: Driver> Loop<D> {
         if conn.flags.has(Flags::ADOPTED) {
             self.driver.abort(key);
         } else {
-            self.core.ended(key);
+            self.core.state.end_later(key);
         }
     }
 
@@ -102,8 +102,12 @@ impl<D: Driver> Loop<D> {
         let state = &mut self.core.state;
         let now = state.tick();
         let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
-        if !conn.flags.has(Flags::WAITING) && !conn.outbox.is_empty() {
+        conn.note_choking(state.limits.output_high);
+        if conn.flags.has(Flags::FINISHED) {
+            state.counters.dropped_closed_bytes.add(conn.outbox.discard() as u64);
+        } else if !conn.flags.has(Flags::WAITING) && !conn.outbox.is_empty() {
             let before = conn.outbox.len();
+            conn.note_choking(state.limits.output_high);
             let sending = self.driver.send(key, &mut conn.outbox);
             let sent = (before - conn.outbox.len()) as u64;
             conn.stats.bytes_out += sent;
@@ -228,9 +232,8 @@ impl crate::state::LoopState {
         if unsent > output_max || (crowded && unsent > low) {
             return self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
         }
-        if unsent > high {
-            conn.flags.set(Flags::CHOKED);
-        } else if unsent <= low && conn.flags.take(Flags::CHOKED) {
+        conn.note_choking(high);
+        if unsent <= low && conn.flags.take(Flags::CHOKED) {
             self.owe(key, Flags::REDELIVER);
             self.owe(key, Flags::DRAINED);
         }

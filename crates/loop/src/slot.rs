@@ -95,7 +95,7 @@ pub(crate) struct ListenerSlot {
 
 /// A set of one-bit facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// In the list of sockets that `flush` visits.
@@ -126,6 +126,12 @@ impl Flags {
     pub(crate) const ADOPTED: Self = Self(1 << 12);
     /// The connection has been up.
     pub(crate) const UP: Self = Self(1 << 13);
+    /// Read from however much output waits: that output is another connection's input.
+    pub(crate) const RELAY: Self = Self(1 << 14);
+    /// This side's stream is to end when the output has been sent.
+    pub(crate) const FINISH: Self = Self(1 << 15);
+    /// This side's stream has ended.
+    pub(crate) const FINISHED: Self = Self(1 << 16);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -187,14 +193,31 @@ impl ConnSlot {
         }
     }
 
+    /// Notes that the output is over its high mark. To be asked before the output shrinks: a handler
+    /// that has seen it over the mark waits for `on_drained`, however fast it leaves.
+    pub(crate) fn note_choking(&mut self, high: usize) {
+        if self.outbox.len() > high {
+            self.flags.set(Flags::CHOKED);
+        }
+    }
+
     /// Whether callbacks are still due to the handler.
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
 
+    /// Before unsent output becomes less: whoever has seen it over its high mark, and stopped for it, is owed
+    /// an `on_drained`, even if all of it leaves at once.
+    pub(crate) fn note_choking(&mut self, output_high: usize) {
+        if self.outbox.len() > output_high {
+            self.flags.set(Flags::CHOKED);
+        }
+    }
+
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
-        self.flags.has(Flags::PAUSED) || self.flags.has(Flags::CHOKED)
+        let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);
+        choked || self.flags.has(Flags::PAUSED)
     }
 
     /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer ends.
@@ -225,5 +248,16 @@ impl ConnSlot {
 
     pub(crate) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand idle connections are to fit into a few tens of megabytes.
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 256, "{} bytes", size_of::<Slot>());
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct LoopState {
     pub(crate) dirty: Vec<Key>,
     /// Connections that are owed a callback.
     pub(crate) pending: VecDeque<Key>,
+    /// Connections that have ended without the driver's saying so.
+    pub(crate) gone: Vec<Key>,
     pub(crate) spare: Buffers,
     /// Where output goes that is over every limit: dropped, but not lost without being counted.
     overflow: Vec<u8>,
@@ -132,6 +134,7 @@ impl LoopState {
             orders: VecDeque::new(),
             dirty: Vec::new(),
             pending: VecDeque::new(),
+            gone: Vec::new(),
             spare: Buffers::default(),
             overflow: Vec::new(),
             memory_max: limits.memory_max / shared.loops.len(),
@@ -209,6 +212,15 @@ impl LoopState {
         conn.flags.set(flag);
         if conn.flags.raise(Flags::PENDING) {
             self.pending.push_back(key);
+        }
+    }
+
+    /// Ends a connection that the driver does not have. Its handler hears of it with the callbacks of the
+    /// next turn: what it writes to others in answer must not leave before `on_turn_end`.
+    pub(crate) fn end_later(&mut self, key: Key) {
+        if let Some(conn) = self.conn(key) {
+            conn.stage = Stage::Ending;
+            self.gone.push(key);
         }
     }
 

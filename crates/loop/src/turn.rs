@@ -97,6 +97,7 @@ impl<D: Driver> Loop<D> {
         state.publish();
         let home = &state.shared.loops[usize::from(state.index)];
         let waits = !state.pending.is_empty()
+            || !state.gone.is_empty()
             || !state.dirty.is_empty()
             || !state.orders.is_empty()
             || state.timers.has_due()

@@ -114,7 +114,7 @@ fn full_turns<'a>(trace: &'a str, thread: &str) -> Vec<Vec<&'a str>> {
     let starts = calls.iter().enumerate().filter(|(_, call)| full(call));
     starts
         .map(|(start, _)| {
-            let length = calls[start + 1..].iter().position(|call| began(&call));
+            let length = calls[start + 1..].iter().position(began);
             calls[start..=start + length.expect("another turn")].to_vec()
         })
         .collect()

@@ -28,11 +28,11 @@ impl Drop for Tag {
 }
 
 macro_rules! probe {
-    ($($(#[$doc:meta])* $name:ident: fn($($argument:ty),*) -> $answer:ty,)*) => {
+    ($($(#[$doc:meta])* $name:ident: fn($($argument:ty),*) $(-> $answer:ty)?,)*) => {
         /// A handler made of closures. What is not filled in logs and goes on.
         pub(crate) struct Probe {
             log: Log,
-            $($name: Option<Box<dyn FnMut($($argument),*) -> $answer>>,)*
+            $($name: Option<Box<dyn FnMut($($argument),*) $(-> $answer)?>>,)*
         }
 
         impl Probe {
@@ -44,7 +44,7 @@ macro_rules! probe {
                 $(#[$doc])*
                 pub(crate) fn $name(
                     mut self,
-                    callback: impl FnMut($($argument),*) -> $answer + 'static,
+                    callback: impl FnMut($($argument),*) $(-> $answer)? + 'static,
                 ) -> Self {
                     self.$name = Some(Box::new(callback));
                     self
@@ -64,12 +64,12 @@ probe! {
     eof: fn(&mut Conn<'_>) -> Action,
     timer: fn(&mut Conn<'_>, TimerId) -> Action,
     drained: fn(&mut Conn<'_>) -> Action,
-    close: fn(&mut Cx<'_>, ConnId, CloseReason) -> (),
-    detach: fn(Detached) -> (),
+    close: fn(&mut Cx<'_>, ConnId, CloseReason),
+    detach: fn(Detached),
     datagram: fn(&mut Datagram<'_>, &Addr, &mut [u8]) -> Action,
     tick: fn(&mut Cx<'_>) -> Tick,
-    turn_end: fn(&mut Cx<'_>) -> (),
-    drain: fn(&mut Cx<'_>) -> (),
+    turn_end: fn(&mut Cx<'_>),
+    drain: fn(&mut Cx<'_>),
 }
 
 impl Probe {
