@@ -107,7 +107,6 @@ impl<D: Driver> Loop<D> {
             state.counters.dropped_closed_bytes.add(conn.outbox.discard() as u64);
         } else if !conn.flags.has(Flags::WAITING) && !conn.outbox.is_empty() {
             let before = conn.outbox.len();
-            conn.note_choking(state.limits.output_high);
             let sending = self.driver.send(key, &mut conn.outbox);
             let sent = (before - conn.outbox.len()) as u64;
             conn.stats.bytes_out += sent;

@@ -206,14 +206,6 @@ impl ConnSlot {
         self.stage == Stage::Open
     }
 
-    /// Before unsent output becomes less: whoever has seen it over its high mark, and stopped for it, is owed
-    /// an `on_drained`, even if all of it leaves at once.
-    pub(crate) fn note_choking(&mut self, output_high: usize) {
-        if self.outbox.len() > output_high {
-            self.flags.set(Flags::CHOKED);
-        }
-    }
-
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
         let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);
