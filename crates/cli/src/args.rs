@@ -63,6 +63,17 @@ pub(crate) enum Program {
     Http(HttpArguments),
 }
 
+impl Program {
+    /// What all programs take.
+    pub(crate) fn service(&self) -> &ServiceArguments {
+        match self {
+            Self::Echo(arguments) => &arguments.service,
+            Self::Redis(arguments) => &arguments.service,
+            Self::Http(arguments) => &arguments.service,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct EchoArguments {
     #[command(flatten)]

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    service::log_to_stderr(arguments.program.service().log);
     let result = match arguments.program {
         Program::Echo(arguments) => echo::run(&arguments),
         Program::Redis(arguments) => redis::run(&arguments),

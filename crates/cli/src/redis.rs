@@ -53,22 +53,21 @@ pub(crate) fn run(arguments: &RedisArguments) -> Result<(), Failure> {
 
 impl Shared {
     fn open(arguments: &RedisArguments) -> Result<Self, Failure> {
-        let mut store = Store::new(arguments.appendonly == YesNo::Yes);
+        let mut store = Store::new();
         let settings = Settings::new(arguments, loop_count(arguments.service.loops));
-        let log = match arguments.appendonly {
-            YesNo::No => None,
-            YesNo::Yes => {
-                let path = arguments.dir.join(&arguments.appendfilename);
-                let opened =
-                    AppendLog::open(&path, arguments.appendfsync == Fsync::Always, |command| {
-                        commands::replay(command, &mut store, &settings)
-                    });
-                Some(
-                    opened
-                        .map_err(|error| Failure::Fatal(format!("{}: {error}", path.display())))?,
-                )
-            }
-        };
+        let mut log = None;
+        if arguments.appendonly == YesNo::Yes {
+            let path = arguments.dir.join(&arguments.appendfilename);
+            let syncs = arguments.appendfsync == Fsync::Always;
+            let opened = AppendLog::open(&path, syncs, |command| {
+                commands::replay(command, &mut store, &settings)
+            });
+            let opened =
+                opened.map_err(|error| Failure::Fatal(format!("{}: {error}", path.display())))?;
+            log = Some(opened);
+            // Only now: what was replayed is in the log already.
+            store.keep_changes();
+        }
         Ok(Self { store: Mutex::new(store), log, settings })
     }
 

@@ -48,7 +48,6 @@ impl Service {
         arguments: &ServiceArguments,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Result<(), Failure> {
-        log_to_stderr(arguments.log);
         let places = self.places(arguments)?;
         let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
         let signals = signals::Signals::register()
@@ -166,7 +165,8 @@ pub(crate) fn loop_count(loops: Loops) -> usize {
     }
 }
 
-fn log_to_stderr(level: Level) {
+/// From here on logs go to stderr.
+pub(crate) fn log_to_stderr(level: Level) {
     let level = match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,

@@ -159,6 +159,8 @@ fn unknown(call: &mut Call<'_>, name: &[u8]) {
     let name = c_string(name, usize::MAX);
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         tracing::warn!("an HTTP client speaks to this Redis server: connection closed");
+        // As redis-server does, which frees the client before it writes.
+        call.out.clear();
         call.after = Some(After::Close);
         return;
     }

@@ -17,9 +17,14 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(keeps_changes: bool) -> Self {
-        let changes = keeps_changes.then(Vec::new);
-        Self { keys: Keyspace::default(), clients: 0, executed: 0, last_client: 0, changes }
+    pub(super) fn new() -> Self {
+        let keys = Keyspace::default();
+        Self { keys, clients: 0, executed: 0, last_client: 0, changes: None }
+    }
+
+    /// From here on changes are kept for the append log.
+    pub(super) fn keep_changes(&mut self) {
+        self.changes = Some(Vec::new());
     }
 
     /// Counts a new connection and names it.

@@ -74,15 +74,24 @@ pub(super) fn config(call: &mut Call<'_>) {
     run_one_of(CONFIG, call);
 }
 
+/// A name is answered as it was written, patterns with the names that match.
 fn config_get(call: &mut Call<'_>) {
-    let asked = |name: &str| {
-        let mut patterns = call.command.iter().skip(2);
-        patterns.any(|pattern| glob::matches(pattern, name.as_bytes(), true))
-    };
-    let found: Vec<_> = call.settings.iter().filter(|(name, _)| asked(name)).collect();
+    let mut found: Vec<(&[u8], &str)> = Vec::new();
+    for asked in call.command.iter().skip(2) {
+        let is_pattern = asked.iter().any(|byte| b"[*?".contains(byte));
+        for (name, value) in call.settings.iter() {
+            let name = name.as_bytes();
+            if !glob::matches(asked, name, true)
+                || found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+            {
+                continue;
+            }
+            found.push((if is_pattern { name } else { asked }, value));
+        }
+    }
     reply::array_header(call.out, 2 * found.len());
     for (name, value) in found {
-        reply::bulk(call.out, name.as_bytes());
+        reply::bulk(call.out, name);
         reply::bulk(call.out, value.as_bytes());
     }
 }

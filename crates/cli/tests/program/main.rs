@@ -1,0 +1,19 @@
+//! The built program, judged from outside: by raw bytes, by redis-server, and by clients that were not
+//! written here.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests wait for other processes by the real clock"
+)]
+
+mod append_log;
+mod arguments;
+mod echo;
+mod http;
+mod process;
+mod raw;
+mod redis_clients;
+mod redis_differential;
+mod redis_random;
+mod redis_server;
+mod stopping;

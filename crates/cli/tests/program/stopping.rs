@@ -1,0 +1,106 @@
+//! How the program ends.
+
+use crate::process::{Folder, Program};
+use crate::raw::{command, expect};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+#[test]
+fn both_signals_end_each_program_with_code_0_while_clients_are_idle() {
+    for name in ["echo", "redis", "http"] {
+        for signal in ["TERM", "INT"] {
+            let mut program = Program::start(&[name, "--listen", "tcp://127.0.0.1:0"]);
+            let mut idle = program.connect();
+            let asked = Instant::now();
+            program.signal(signal);
+            let (status, _, log) = program.end();
+            assert_eq!(status.code(), Some(0), "{name} {signal}: {log}");
+            assert!(asked.elapsed() < Duration::from_secs(4), "{name} {signal}: waited for idlers");
+            assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0);
+            assert!(TcpStream::connect(program.addr()).is_err(), "{name} still accepts");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_has_begun_is_answered_while_the_server_drains() {
+    let mut program = Program::start(&["http", "--listen", "tcp://127.0.0.1:0"]);
+    let mut busy = program.connect();
+    busy.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").unwrap();
+    // Its answer says that the head and the first half of the body have been read too.
+    let mut other = program.connect();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    other.read_exact(&mut [0; 12]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    program.signal("TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    busy.write_all(b"cd").unwrap();
+    let mut reply = String::new();
+    busy.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply:?}");
+    let (status, _, log) = program.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_client_that_does_not_finish_is_cut_when_the_drain_time_is_over() {
+    let arguments = ["redis", "--listen", "tcp://127.0.0.1:0", "--drain", "300ms"];
+    let mut program = Program::start(&arguments);
+    let mut stuck = program.connect();
+    expect(&mut stuck, b"PING\r\n", b"+PONG\r\n");
+    stuck.write_all(b"*2\r\n$4\r\nECHO\r\n$10\r\nhalf").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let asked = Instant::now();
+    program.signal("TERM");
+    let (status, _, log) = program.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let took = asked.elapsed();
+    assert!((Duration::from_millis(250)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = Folder::new("second");
+    let socket = folder.join("s.sock");
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut program = Program::start(&[
+            "redis",
+            "--listen",
+            "tcp://127.0.0.1:0",
+            "--unix",
+            &socket,
+            "--drain",
+            "1h",
+        ]);
+        let mut stuck = program.connect();
+        expect(&mut stuck, b"PING\r\n*1\r\n$4\r\n", b"+PONG\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+        program.signal("TERM");
+        std::thread::sleep(Duration::from_millis(200));
+        program.signal(signal);
+        let (status, _, log) = program.end();
+        assert_eq!(status.code(), Some(code), "{log}");
+        assert!(!std::path::Path::new(&socket).exists(), "the unix socket is left");
+    }
+}
+
+#[test]
+fn shutdown_answers_everyone_and_ends_with_code_0() {
+    for loops in ["1", "3"] {
+        let mut program =
+            Program::start(&["redis", "--listen", "tcp://127.0.0.1:0", "--loops", loops]);
+        let mut other = program.connect();
+        expect(&mut other, b"PING\r\n", b"+PONG\r\n");
+        let mut stream = program.connect();
+        let mut input = command(&[b"SET", b"k", b"v"]);
+        input.extend_from_slice(b"shutdown foo\r\nSHUTDOWN NOSAVE\r\nPING\r\n");
+        stream.write_all(&input).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "+OK\r\n-ERR syntax error\r\n+OK\r\n");
+        let (status, _, log) = program.end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert_eq!(other.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+}
