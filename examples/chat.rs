@@ -117,8 +117,7 @@ pub fn setup(shard: &mut Shard<'_>, room: &Room, addresses: &[String]) -> Result
 }
 
 fn serve(addresses: Vec<String>) -> Result<(), Error> {
-    let mut limits = Limits::default();
-    limits.output_max = UNREAD_BYTES_MAX;
+    let limits = Limits { output_max: UNREAD_BYTES_MAX, ..Limits::default() };
     let room = Room::default();
     let builder = Server::builder().loops(Loops::PerCore).limits(limits);
     let running = builder.start(move |shard| setup(shard, &room, &addresses))?;

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use mainspring::wire::{Decode, Separator, Step};
-use mainspring::{Action, Conn, Detached, Error, Handler, Input, Loops, Opened, Server, Shard};
+use mainspring::{Action, Conn, Cx, Detached, Error, Handler, Input, Loops, Opened, Server, Shard};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Handler for Lines {
         Action::Continue
     }
 
-    fn on_detach(&mut self, _lines: Separator, socket: Detached) {
+    fn on_detach(&mut self, _lines: Separator, socket: Detached, _cx: &mut Cx<'_>) {
         let (id, threads) = (socket.id(), self.threads.clone());
         threads.fetch_add(1, Ordering::Relaxed);
         let started = std::thread::Builder::new().name(format!("upper {id}")).spawn(move || {

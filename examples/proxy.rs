@@ -1,9 +1,8 @@
 //! Relays each connection to another server, dialled on the same loop. Whoever sends faster than the other
 //! end reads is paused, in both directions, so that a relay holds a bounded number of bytes.
 //!
-//! When one end has sent its last, the other direction goes on until it ends too, or is silent for
-//! [`HALF_OPEN_TIMEOUT`]. The end itself cannot be passed on: a connection of a loop sends its end only by
-//! closing.
+//! The end of one direction is passed on while the other goes on, until it ends too or is silent for
+//! [`HALF_OPEN_TIMEOUT`].
 //!
 //! ```text
 //! $ cargo run --example proxy -- tcp://127.0.0.1:5001 tcp://127.0.0.1:5000
@@ -31,16 +30,6 @@ pub struct Proxy {
 #[derive(Debug)]
 pub struct Side {
     other: ConnId,
-    /// This end will send nothing more.
-    ended: bool,
-    /// Nor will the other.
-    other_ended: bool,
-}
-
-impl Side {
-    fn of(other: ConnId) -> Self {
-        Self { other, ended: false, other_ended: false }
-    }
 }
 
 impl Handler for Proxy {
@@ -48,12 +37,18 @@ impl Handler for Proxy {
 
     fn on_open(&mut self, client: &mut Conn<'_>) -> Opened<Side> {
         let id = client.id();
+        client.set_relay(true);
         let mut cx = client.cx();
         let this = cx.this::<Self>();
-        match cx.connect(this, &self.upstream, Side::of(id)) {
-            Ok(upstream) => Opened::Accept(Side::of(upstream)),
+        match cx.connect(this, &self.upstream, Side { other: id }) {
+            Ok(upstream) => Opened::Accept(Side { other: upstream }),
             Err(_full) => Opened::Refuse,
         }
+    }
+
+    fn on_connected(&mut self, _side: &mut Side, upstream: &mut Conn<'_>) -> Action {
+        upstream.set_relay(true);
+        Action::Continue
     }
 
     fn on_data(&mut self, side: &mut Side, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
@@ -70,20 +65,11 @@ impl Handler for Proxy {
     }
 
     fn on_eof(&mut self, side: &mut Side, conn: &mut Conn<'_>) -> Action {
-        side.ended = true;
-        if side.other_ended {
-            return Action::Close;
-        }
-        // The answer may still be on its way: only one direction is over.
-        conn.cx().wake(side.other);
-        Action::Continue
-    }
-
-    /// The other end has sent its last.
-    fn on_wake(&mut self, side: &mut Side, conn: &mut Conn<'_>) -> Action {
-        side.other_ended = true;
         conn.set_idle_timeout(Some(HALF_OPEN_TIMEOUT));
-        if side.ended { Action::Close } else { Action::Continue }
+        if let Some(mut other) = conn.cx().conn(side.other) {
+            other.finish();
+        }
+        Action::Continue
     }
 
     fn on_close(&mut self, side: Side, _id: ConnId, cx: &mut Cx<'_>, reason: CloseReason) {

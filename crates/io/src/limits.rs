@@ -3,7 +3,6 @@
 /// The budget of one [`poll`](crate::Driver::poll): what is left over is served by the next one,
 /// which then does not sleep.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct DriverLimits {
     /// Events taken from the kernel by one system call. Default 256.
     pub events_per_turn: usize,

@@ -81,8 +81,7 @@ fn echoes_every_size_from_the_true_sender() {
 fn a_small_stream_buffer_does_not_cut_datagrams_off() {
     use mainspring_io::{DriverLimits, ReadyDriver};
     for portable in [false, true] {
-        let mut limits = DriverLimits::default();
-        limits.read_buffer = 1024;
+        let limits = DriverLimits { read_buffer: 1024, ..DriverLimits::default() };
         let driver = if portable { ReadyDriver::portable } else { ReadyDriver::new };
         let mut rig = Rig::on(driver(limits).unwrap());
         let (key, at) = bind(&mut rig, localhost(), &options(false, false));

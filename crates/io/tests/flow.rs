@@ -35,10 +35,12 @@ fn pattern(key: Key, at: usize) -> u8 {
 fn stop_and_go_loses_nothing() {
     for seed in 0..24 {
         let rng = fastrand::Rng::with_seed(seed);
-        let mut limits = DriverLimits::default();
-        limits.read_buffer = [512, 700, 4096, 65_536][seed as usize % 4];
-        limits.bytes_per_turn = [600, 10_000, 262_144][seed as usize % 3];
-        limits.events_per_turn = [1, 3, 256][seed as usize / 2 % 3];
+        let limits = DriverLimits {
+            read_buffer: [512, 700, 4096, 65_536][seed as usize % 4],
+            bytes_per_turn: [600, 10_000, 262_144][seed as usize % 3],
+            events_per_turn: [1, 3, 256][seed as usize / 2 % 3],
+            ..DriverLimits::default()
+        };
         // Small kernel buffers make short writes, large ones long bursts.
         let buffer = [None, Some(8 << 10)][seed as usize / 3 % 2];
         let socket =

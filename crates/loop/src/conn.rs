@@ -121,6 +121,29 @@ impl Conn<'_> {
         self.state.mark_dirty(self.key);
     }
 
+    /// Ends this side's stream when what is queued has been sent, and goes on receiving. What is appended
+    /// after the end is dropped and counted. When the peer's stream has ended too, the connection is closed.
+    pub fn finish(&mut self) {
+        self.slot_mut().flags.set(Flags::FINISH);
+        self.state.mark_dirty(self.key);
+    }
+
+    /// Reads from the connection however much of its output waits (`true`), or not while that is over
+    /// [`Limits::output_high`](crate::Limits::output_high) (`false`, the default).
+    ///
+    /// The default is right where output answers input. A relay, whose output is what another
+    /// connection received, pauses that one instead; two relays that both waited for their own
+    /// output could wait for each other.
+    pub fn set_relay(&mut self, relay: bool) {
+        let flags = &mut self.slot_mut().flags;
+        if relay {
+            flags.set(Flags::RELAY)
+        } else {
+            flags.clear(Flags::RELAY)
+        }
+        self.state.mark_dirty(self.key);
+    }
+
     /// Gives the connection to another handler of this loop when the callback has returned. The present
     /// state is dropped without `on_close`; unconsumed input is delivered to the new handler.
     pub fn handoff<H: Handler>(&mut self, to: HostId<H>, state: H::State) {

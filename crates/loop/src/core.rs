@@ -225,19 +225,15 @@ impl Core {
         let Some(Slot::Conn(mut conn)) = self.state.slots.remove(key) else { return };
         let unread = std::mem::take(&mut conn.carry);
         self.state.forget_conn(&mut conn);
-        let id = self.state.id_of(key);
-        match Detached::new(stream, unread, id, conn.peer.clone()) {
-            Ok(socket) => {
-                self.call(conn.host, &id, |host, _| host.detach(conn.state, socket));
-            }
+        let (id, host, place) = (self.state.id_of(key), conn.host, conn.state);
+        let detached = Detached::new(stream, unread, id, conn.peer.clone());
+        self.call(host, &id, |hosted, state| match detached {
+            Ok(socket) => hosted.detach(place, socket, &mut Cx { state, host }),
             Err(error) => {
-                let host = conn.host;
                 let reason = CloseReason::Failed((&error).into());
-                self.call(host, &id, |hosted, state| {
-                    hosted.close(conn.state, id, &mut Cx { state, host }, reason);
-                });
+                hosted.close(place, id, &mut Cx { state, host }, reason);
             }
-        }
+        });
     }
 }
 

@@ -156,12 +156,27 @@ impl<D: Driver> Loop<D> {
             }
             Stage::Closing if everything_sent && lingers => {
                 conn.stage = Stage::Lingering { until: lingers_until };
-                self.driver.shutdown(key);
+                if conn.flags.raise(Flags::FINISHED) {
+                    self.driver.shutdown(key);
+                }
                 state.rearm_guard(key);
             }
             Stage::Closing if everything_sent => self.close(key),
             Stage::Lingering { .. } if eof => self.close(key),
+            Stage::Open if everything_sent && conn.flags.has(Flags::FINISH) => self.end_output(key),
             _ => {}
+        }
+    }
+
+    /// Ends this side's stream, and the connection if the peer's has ended too.
+    fn end_output(&mut self, key: Key) {
+        let Some(conn) = self.core.state.conn(key) else { return };
+        if conn.flags.raise(Flags::FINISHED) {
+            self.driver.shutdown(key);
+        }
+        if conn.flags.has(Flags::EOF) && !conn.flags.has(Flags::EOF_OWED) {
+            conn.escalate(Stage::Closing, CloseReason::Peer);
+            self.close(key);
         }
     }
 

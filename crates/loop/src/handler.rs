@@ -78,8 +78,8 @@ pub trait Handler: 'static {
     }
 
     /// The answer to [`Action::Detach`], after everything queued has been sent.
-    fn on_detach(&mut self, state: Self::State, socket: Detached) {
-        let _ = (state, socket);
+    fn on_detach(&mut self, state: Self::State, socket: Detached, cx: &mut Cx<'_>) {
+        let _ = (state, socket, cx);
     }
 
     /// A datagram arrived, empty ones included. Only `Continue`, `Close` (the socket) and `Shutdown` mean something.

@@ -46,7 +46,7 @@ pub(crate) trait Host {
     fn open(&mut self, conn: &mut Conn<'_>) -> (u32, Action);
     fn event(&mut self, place: u32, conn: &mut Conn<'_>, event: Event<'_, '_>) -> Action;
     fn close(&mut self, place: u32, id: ConnId, cx: &mut Cx<'_>, reason: CloseReason);
-    fn detach(&mut self, place: u32, socket: Detached);
+    fn detach(&mut self, place: u32, socket: Detached, cx: &mut Cx<'_>);
     fn datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action;
     fn tick(&mut self, cx: &mut Cx<'_>) -> Tick;
     fn turn_end(&mut self, cx: &mut Cx<'_>);
@@ -129,9 +129,9 @@ impl<H: Handler> Host for Hosted<H> {
         self.handler.on_close(state, id, cx, reason);
     }
 
-    fn detach(&mut self, place: u32, socket: Detached) {
+    fn detach(&mut self, place: u32, socket: Detached, cx: &mut Cx<'_>) {
         let state = self.take(place);
-        self.handler.on_detach(state, socket);
+        self.handler.on_detach(state, socket, cx);
     }
 
     fn datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action {

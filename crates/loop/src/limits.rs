@@ -5,9 +5,10 @@ use std::time::Duration;
 
 /// The limits of one server. Each has a defined answer; none is "grow on".
 ///
+/// Fields may be added: write `Limits { idle_timeout: .., ..Limits::default() }`.
+///
 /// Byte counts are of buffers that the loop holds for connections: replies not yet sent and input not yet consumed.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Limits {
     /// Open connections of the whole server. One more is accepted and closed at once, counted as
     /// refused. Default: no limit but the descriptors.

@@ -153,8 +153,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 #[test]
 fn a_warm_loop_does_not_allocate() {
     let _bound = bound(120);
-    let mut limits = Limits::default();
-    limits.idle_timeout = Some(Duration::from_secs(60));
+    let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
     let mut world = World::new(limits);
     let request = [b'r'; 200];
     for _ in 0..2 {

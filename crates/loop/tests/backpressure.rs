@@ -531,3 +531,32 @@ fn a_handler_that_stops_when_choked_gets_the_rest_when_drained() {
     }
     stop(running);
 }
+
+#[test]
+fn a_choked_handler_gets_the_rest_also_when_all_output_leaves_at_once() {
+    const REQUESTS: usize = 500;
+    let _bound = bound(60);
+    // Far less than the kernel takes: the output is never seen waiting.
+    let limits = limits(|limits| (limits.output_high, limits.output_low) = (1_000, 100));
+    let log = Log::new();
+    let probe = log.clone();
+    let running = start_with(Server::builder().limits(limits), &[TCP], move || {
+        Probe::new(&probe).data(|conn, input| {
+            while !input.is_empty() && !conn.is_choked() {
+                input.consume(1);
+                conn.out().extend_from_slice(&[b'r'; 300]);
+            }
+            Action::Continue
+        })
+    });
+    let mut client = Client::tcp(inet(&running));
+    client.send(&[b'q'; REQUESTS]);
+    assert_eq!(client.receive(300 * REQUESTS).len(), 300 * REQUESTS);
+    assert!(log.count("drained") >= REQUESTS / 4 - 1);
+    // The same when the end of the stream is there already.
+    let mut client = Client::tcp(inet(&running));
+    client.send(&[b'q'; REQUESTS]);
+    client.finish();
+    assert_eq!(client.receive_to_end().len(), 300 * REQUESTS);
+    stop(running);
+}

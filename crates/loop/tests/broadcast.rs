@@ -109,8 +109,7 @@ fn a_remote_reaches_connections_on_every_loop() {
 #[test]
 fn a_slow_reader_does_not_hold_the_others_up() {
     let _bound = bound(60);
-    let mut limits = Limits::default();
-    limits.output_max = 1 << 20;
+    let limits = Limits { output_max: 1 << 20, ..Limits::default() };
     let server = Reached::new(limits, Probe::echo);
     let (mut clients, ids): (Vec<Client>, Vec<ConnId>) = (0..4).map(|_| server.client()).unzip();
     let slow = clients.remove(0);

@@ -149,8 +149,7 @@ fn a_handshake_that_takes_too_long_is_given_up() {
     let (_full, at, _fillers) = full_listener();
     let log = Log::new();
     let limits = {
-        let mut limits = Limits::default();
-        limits.dial_timeout = Duration::from_millis(300);
+        let limits = Limits { dial_timeout: Duration::from_millis(300), ..Limits::default() };
         limits
     };
     let began = Instant::now();
@@ -226,8 +225,7 @@ fn dials_count_against_the_connections_and_end_with_the_server() {
     let to = address(&format!("tcp://{}", listener.local_addr().unwrap()));
     let log = Log::new();
     let limits = {
-        let mut limits = Limits::default();
-        limits.connections_max = 2;
+        let limits = Limits { connections_max: 2, ..Limits::default() };
         limits
     };
     let (tags, dials) = (log.clone(), Arc::new(Mutex::new(Vec::new())));

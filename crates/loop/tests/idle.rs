@@ -50,8 +50,7 @@ fn an_idle_server_uses_no_processor_time() {
     assert_eq!(wakeups, 0, "wakeups in {WATCHED:?}");
     assert!(ticks <= 1, "{ticks} ticks of 10 ms in {WATCHED:?}");
     // Deadlines far away cost a look at the wheel now and then, not one per connection.
-    let mut limits = Limits::default();
-    limits.idle_timeout = Some(Duration::from_secs(600));
+    let limits = Limits { idle_timeout: Some(Duration::from_secs(600)), ..Limits::default() };
     let (ticks, wakeups) = watch(limits);
     assert!(wakeups <= 8, "{wakeups} wakeups in {WATCHED:?}");
     assert!(ticks <= 1, "{ticks} ticks of 10 ms in {WATCHED:?}");

@@ -303,8 +303,7 @@ fn a_panic_in_what_other_threads_have_asked_for_ends_nothing() {
 #[test]
 fn a_job_of_the_offload_pool_that_panics_does_not_cost_a_thread() {
     let _bound = bound(60);
-    let mut limits = Limits::default();
-    limits.offload_threads = 1;
+    let limits = Limits { offload_threads: 1, ..Limits::default() };
     let server = Reached::new(limits, Probe::echo);
     let log = server.log.clone();
     server

@@ -475,8 +475,7 @@ fn a_close_by_this_side_waits_for_the_peer_but_not_for_ever() {
     let log = Log::new();
     let probe = log.clone();
     let limits = {
-        let mut limits = Limits::default();
-        limits.linger = Duration::from_millis(100);
+        let limits = Limits { linger: Duration::from_millis(100), ..Limits::default() };
         limits
     };
     let running = start_with(Server::builder().limits(limits), &[TCP], move || {

@@ -202,8 +202,7 @@ fn datagrams_beyond_the_limit_are_refused_and_counted() {
     let _bound = bound(30);
     let log = Log::new();
     let limits = {
-        let mut limits = Limits::default();
-        limits.datagrams_max = 1_000;
+        let limits = Limits { datagrams_max: 1_000, ..Limits::default() };
         limits
     };
     let tell = log.clone();

@@ -210,8 +210,7 @@ fn posts_of_one_thread_run_in_their_order() {
 #[test]
 fn a_full_inbox_says_so_and_forgets_nothing_it_took() {
     let _bound = bound(30);
-    let mut limits = Limits::default();
-    limits.inbox_max = 100;
+    let limits = Limits { inbox_max: 100, ..Limits::default() };
     let server = Reached::new(limits, Probe::echo);
     let held = server.hold_up();
     let ran = Arc::new(AtomicUsize::new(0));
@@ -232,8 +231,7 @@ fn a_full_inbox_says_so_and_forgets_nothing_it_took() {
 #[test]
 fn an_inbox_full_of_bytes_says_so() {
     let _bound = bound(30);
-    let mut limits = Limits::default();
-    limits.inbox_bytes_max = 1_000;
+    let limits = Limits { inbox_bytes_max: 1_000, ..Limits::default() };
     let server = Reached::new(limits, Probe::echo);
     let (mut client, id) = server.client();
     let held = server.hold_up();

@@ -133,8 +133,7 @@ fn proxy_relays_every_byte_and_holds_few() {
         let mut stage = Stage::new("proxy", seed, weather);
         // An upstream that always reads: one that stops while its answers wait, and a relay that does
         // the same, can wait for each other.
-        let mut limits = Limits::default();
-        limits.output_high = limits.output_max;
+        let limits = Limits { output_high: limits.output_max, ..Limits::default() };
         stage.serve(1, limits, |shard| echo::setup(shard, &[SERVER.to_owned()]));
         let mut limits = Limits::default();
         (limits.output_high, limits.output_low) = (8000, 2000);

@@ -153,7 +153,7 @@ impl Handler for Probe {
         self.log.add(format!("close {number} {shown}"));
     }
 
-    fn on_detach(&mut self, tag: Tag, socket: Detached) {
+    fn on_detach(&mut self, tag: Tag, socket: Detached, _cx: &mut Cx<'_>) {
         self.log.add(format!("detach {}", tag.number));
         if let Some(detach) = &mut self.detach {
             detach(socket);

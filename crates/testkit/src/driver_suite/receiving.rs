@@ -70,8 +70,7 @@ pub fn d03_stopping_and_starting_loses_nothing<H: Harness>() {
 /// D4: "`Flow::Pause` returned from `data` .. is a `recv_stop` that takes effect before the next
 /// read that the driver itself would start."
 pub fn d04_pause_from_data_stops_receiving<H: Harness>() {
-    let mut limits = DriverLimits::default();
-    limits.read_buffer = 1024;
+    let limits = DriverLimits { read_buffer: 1024, ..DriverLimits::default() };
     let mut bed = Bed::<H>::with_limits(limits);
     let (_, at) = bed.listen();
     let (key, mut peer) = bed.adopt_from(&at);
@@ -177,10 +176,12 @@ pub fn d05_a_flood_does_not_starve_the_others<H: Harness>() {
 }
 
 fn narrow() -> DriverLimits {
-    let mut limits = DriverLimits::default();
-    limits.events_per_turn = 2;
-    limits.bytes_per_turn = 1024;
-    limits.accepts_per_turn = 1;
-    limits.read_buffer = 512;
+    let limits = DriverLimits {
+        events_per_turn: 2,
+        bytes_per_turn: 1024,
+        accepts_per_turn: 1,
+        read_buffer: 512,
+        ..DriverLimits::default()
+    };
     limits
 }

@@ -5,7 +5,8 @@ use super::plan::Plan;
 use super::planted::Planted;
 use super::run::DatagramClient;
 use crate::SimServer;
-use mainspring_loop::LoopStats;
+use mainspring_loop::{CloseReason, LoopStats};
+use std::collections::BTreeMap;
 
 /// After each round: what the loops buffer.
 pub(super) fn buffers(plan: &Plan, book: &Book, server: &SimServer<Planted>) {
@@ -91,4 +92,42 @@ fn bytes(plan: &Plan, book: &mut Ledger, total: &LoopStats) {
             offered as i64 - (out + dropped) as i64,
         )
     });
+}
+
+/// What the world met.
+pub(super) fn met(book: &Ledger, server: &SimServer<Planted>) -> BTreeMap<String, u64> {
+    let total = server.handle().stats().total;
+    let mut met = BTreeMap::new();
+    let mut add = |what: &str, count: u64| *met.entry(what.to_owned()).or_default() += count;
+    for record in &book.conns {
+        match record.reason {
+            Some(CloseReason::Failed(_)) => add("closed: Failed", 1),
+            Some(reason) => add(&format!("closed: {reason:?}"), 1),
+            None if record.detached => add("detached", 1),
+            None => {}
+        }
+    }
+    let figures = [
+        ("callbacks", book.callbacks),
+        ("ticks", book.ticks),
+        ("refused", book.refused),
+        ("full", book.full),
+        ("drained", book.drained),
+        ("completions sent", book.completions_sent),
+        ("completions closed", book.completions - book.completions_sent),
+        ("accepted", total.accepted),
+        ("dialled", total.dialled),
+        ("turned away", total.refused),
+        ("bytes out", total.bytes_out),
+        ("dropped as slow", total.dropped_slow_bytes),
+        ("dropped at closing", total.dropped_closed_bytes),
+        ("dropped sends", total.dropped_sends),
+        ("dropped input", total.dropped_input_bytes),
+        ("datagrams out", total.datagrams_out),
+        ("datagrams over the limit", total.dropped_datagrams_full),
+        ("panics", total.panics),
+        ("accept errors", total.accept_errors),
+    ];
+    figures.iter().for_each(|(what, count)| add(what, *count));
+    met
 }

@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     pub(super) full: u64,
     pub(super) callbacks: u64,
     pub(super) ticks: u64,
+    /// Calls of `on_drained`.
+    pub(super) drained: u64,
     pub(super) datagram_replies: u64,
     /// The server was told to end, by the script or by a handler.
     pub(super) told_to_end: bool,
@@ -105,6 +107,7 @@ impl Ledger {
             full: 0,
             callbacks: 0,
             ticks: 0,
+            drained: 0,
             datagram_replies: 0,
             told_to_end: false,
             told_to_drain: false,
@@ -208,6 +211,7 @@ impl Ledger {
 
     /// `on_drained` was called, with so much unsent.
     pub(super) fn drained(&mut self, token: usize, unsent: usize) {
+        self.drained += 1;
         let high = self.plan.limits.output_high as u64;
         let record = &mut self.conns[token];
         let most = record.offered - record.offered_at_drained + record.unsent_at_drained;

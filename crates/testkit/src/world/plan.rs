@@ -189,9 +189,9 @@ impl fmt::Display for Plan {
 }
 
 fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
-    let mut limits = Limits::default();
-    limits.output_high = 1 << rng.u32(8..=16);
-    limits.output_low = limits.output_high >> rng.u32(0..=4);
+    let output_high = 1 << rng.u32(8..=16);
+    let output_low = output_high >> rng.u32(0..=4);
+    let mut limits = Limits { output_high, output_low, ..Limits::default() };
     limits.driver.read_buffer = 1 << rng.u32(6..=16);
     limits.driver.bytes_per_turn = 1 << rng.u32(8..=18);
     limits.driver.events_per_turn = rng.usize(1..=64);

@@ -11,6 +11,7 @@ use fastrand::Rng;
 use mainspring_io::{Addr, Address};
 use mainspring_loop::{Error, Server, Shard};
 use mainspring_sim::{SimDatagramPeer, World, WorldOptions};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct WorldRun {
 pub struct Passed {
     /// The hash over every order and event.
     pub trace_hash: u64,
+    /// How often the world met what, by name: a world that meets nothing proves nothing.
+    pub met: BTreeMap<String, u64>,
     /// The trace, if it was asked for.
     pub log: Vec<String>,
 }
@@ -61,17 +64,17 @@ impl WorldRun {
             let mut life = Life::begin(&world, &plan, &trap);
             life.live();
             life.end();
-            let failures = life.book.open().failures().to_vec();
-            failures
+            let book = life.book.open();
+            (book.failures().to_vec(), check::met(&book, &life.server))
         }));
-        let broken = result.unwrap_or_else(|panic| {
+        let (broken, met) = result.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            vec![format!("panic: {}", text.unwrap_or_default())]
+            (vec![format!("panic: {}", text.unwrap_or_default())], BTreeMap::new())
         });
         let log = world.take_log();
         if broken.is_empty() {
-            return Ok(Passed { trace_hash: world.trace_hash(), log });
+            return Ok(Passed { trace_hash: world.trace_hash(), met, log });
         }
         Err(Failure { seed, plan: plan.to_string(), broken, log })
     }

@@ -6,7 +6,6 @@
 use super::detached::DetachedEcho;
 use super::ledger::Book;
 use super::plan::{Kind, Plan};
-use super::relay::Link;
 use fastrand::Rng;
 use mainspring_io::{Addr, Address};
 use mainspring_loop::{
@@ -31,7 +30,8 @@ pub(super) struct Service {
     pub(super) echo: Option<HostId<Service>>,
     /// The echo listener, to dial.
     pub(super) echo_at: Option<Address>,
-    pub(super) links: BTreeMap<ConnId, Link>,
+    /// Of a proxy: the dialled connection of each accepted one.
+    pub(super) links: BTreeMap<ConnId, ConnId>,
     pub(super) detached: DetachedSockets,
     tick_due: Option<Instant>,
     drained: bool,
@@ -237,11 +237,11 @@ impl Handler for Service {
     fn on_close(&mut self, state: Tracked, id: ConnId, cx: &mut Cx<'_>, reason: CloseReason) {
         self.book.open().end(state.token, id, Some(reason), Some(cx.now()));
         if state.kind == Kind::Proxy {
-            self.unlink(&state, id, cx);
+            self.unlink(&state, id, cx, reason);
         }
     }
 
-    fn on_detach(&mut self, state: Tracked, socket: Detached) {
+    fn on_detach(&mut self, state: Tracked, socket: Detached, _cx: &mut Cx<'_>) {
         let id = socket.id();
         self.book.open().end(state.token, id, None, None);
         self.detached.borrow_mut().push(DetachedEcho::new(state.token, socket));
