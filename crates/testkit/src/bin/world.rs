@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 use mainspring_testkit::world::{Bug, REGRESSIONS, WorldRun};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -28,10 +29,14 @@ fn main() -> ExitCode {
 
 fn run(seeds: &[u64], log: bool) -> ExitCode {
     let (mut hash, mut failed) = (0u64, 0);
+    let mut met = BTreeMap::<String, u64>::new();
     for seed in seeds {
         match (WorldRun { log, bug: None }).seed(*seed) {
             Ok(passed) => {
                 passed.log.iter().for_each(|line| println!("{line}"));
+                passed.met.iter().for_each(|(what, count)| {
+                    *met.entry(what.clone()).or_default() += count;
+                });
                 hash = hash.rotate_left(1) ^ passed.trace_hash;
             }
             Err(failure) => {
@@ -49,6 +54,8 @@ fn run(seeds: &[u64], log: bool) -> ExitCode {
     if failed > 0 {
         return ExitCode::FAILURE;
     }
+    let met: Vec<String> = met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    println!("met: {}", met.join(", "));
     println!("{} seeds passed, trace hash {hash:016x}", seeds.len());
     ExitCode::SUCCESS
 }

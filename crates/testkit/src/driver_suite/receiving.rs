@@ -176,12 +176,5 @@ pub fn d05_a_flood_does_not_starve_the_others<H: Harness>() {
 }
 
 fn narrow() -> DriverLimits {
-    let limits = DriverLimits {
-        events_per_turn: 2,
-        bytes_per_turn: 1024,
-        accepts_per_turn: 1,
-        read_buffer: 512,
-        ..DriverLimits::default()
-    };
-    limits
+    DriverLimits { events_per_turn: 2, bytes_per_turn: 1024, accepts_per_turn: 1, read_buffer: 512 }
 }
