@@ -131,12 +131,9 @@ fn redis_answers_as_its_model_does() {
 fn proxy_relays_every_byte_and_holds_few() {
     for (seed, weather) in seeds().flat_map(|seed| WEATHERS.map(|weather| (seed, weather))) {
         let mut stage = Stage::new("proxy", seed, weather);
-        // An upstream that always reads: one that stops while its answers wait, and a relay that does
-        // the same, can wait for each other.
-        let limits = Limits { output_high: limits.output_max, ..Limits::default() };
-        stage.serve(1, limits, |shard| echo::setup(shard, &[SERVER.to_owned()]));
-        let mut limits = Limits::default();
-        (limits.output_high, limits.output_low) = (8000, 2000);
+        // The upstream stops reading while its answers wait: a relay that did the same could wait for it.
+        let limits = Limits { output_high: 8000, output_low: 2000, ..Limits::default() };
+        stage.serve(1, limits.clone(), |shard| echo::setup(shard, &[SERVER.to_owned()]));
         let upstream: Address = SERVER.parse().expect("an address");
         let relay = stage.serve(1, limits, |shard| proxy::setup(shard, RELAY, &upstream));
         let mut rng = fastrand::Rng::with_seed(seed);
