@@ -3,6 +3,8 @@
 //! The only test of its process: the allocator counts for all threads, clients included, which do
 //! not allocate either.
 
+#![allow(clippy::disallowed_methods, reason = "a handler sleeps to make sends meet")]
+
 mod support;
 
 use mainspring_io::Addr;
@@ -24,6 +26,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const REQUESTS: usize = 10_000;
 const CONNECTIONS: usize = 16;
+/// Sent at once.
+const DATAGRAMS: usize = 20;
+const HOLD: &[u8] = b"hold";
 
 /// Echoes on both kinds of sockets, with a timeout per request, and re-arms timers on demand.
 struct Echo {
@@ -55,6 +60,11 @@ impl Handler for Echo {
                 conn.set_timer(Duration::from_millis(1));
             }
             b"tock" => state.ticking = false,
+            HOLD => {
+                // Whatever else is sent meanwhile meets in the next turn.
+                std::thread::sleep(Duration::from_millis(20));
+                return Action::Continue;
+            }
             _ => state.timeout = Some(conn.set_timer(Duration::from_secs(30))),
         }
         conn.out().extend_from_slice(bytes);
@@ -107,6 +117,20 @@ impl World {
         Self { running, fired, clients, socket, buffer: vec![0; 1 << 16] }
     }
 
+    /// Has all that can come at the same time come at the same time, so that everything has grown to
+    /// the size which that takes.
+    fn meet(&mut self, bytes: &[u8]) {
+        let mut holder = TcpStream::connect(inet(&self.running)).unwrap();
+        holder.write_all(HOLD).unwrap();
+        self.tcp(CONNECTIONS, bytes);
+        holder.write_all(HOLD).unwrap();
+        self.udp(DATAGRAMS, bytes);
+        holder.write_all(HOLD).unwrap();
+        self.tcp(CONNECTIONS, b"tick");
+        holder.write_all(HOLD).unwrap();
+        self.tcp(CONNECTIONS, b"tock");
+    }
+
     /// Every client sends, then every client receives.
     fn tcp(&mut self, requests: usize, bytes: &[u8]) {
         for _ in 0..requests / CONNECTIONS {
@@ -121,12 +145,11 @@ impl World {
     }
 
     fn udp(&mut self, requests: usize, bytes: &[u8]) {
-        const AT_ONCE: usize = 20;
-        for _ in 0..requests / AT_ONCE {
-            for _ in 0..AT_ONCE {
+        for _ in 0..requests / DATAGRAMS {
+            for _ in 0..DATAGRAMS {
                 self.socket.send(bytes).unwrap();
             }
-            for _ in 0..AT_ONCE {
+            for _ in 0..DATAGRAMS {
                 assert!(self.socket.recv(&mut self.buffer).unwrap() == bytes.len());
             }
         }
@@ -156,7 +179,8 @@ fn a_warm_loop_does_not_allocate() {
     let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
     let mut world = World::new(limits);
     let request = [b'r'; 200];
-    for _ in 0..2 {
+    for _ in 0..3 {
+        world.meet(&request);
         world.tcp(1_000, &request);
         world.udp(1_000, &request);
         world.timers(1_000);

@@ -4,7 +4,8 @@
 mod support;
 
 use mainspring_loop::{
-    Action, Balance, CloseReason, Error, Limits, Loops, Server, ServerBuilder, Tick, serve,
+    Action, Balance, CloseReason, Error, Limits, LoopStats, Loops, Server, ServerBuilder, Tick,
+    serve,
 };
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -447,9 +448,10 @@ fn thousands_of_connections_are_each_accepted_once() {
         clients.into_iter().for_each(Client::reset);
     }
     let total = (ROUNDS * AT_ONCE) as u64;
-    let stats = eventually_stats(&handle, "all closed", |stats| stats.total.closed == total);
+    let figures = |it: &LoopStats| (it.closed, it.accepted, it.connections);
+    eventually_total(&handle, figures, (total, total, 0));
     assert_eq!(accepted.load(Ordering::Relaxed) as u64, total);
-    assert_eq!((stats.total.accepted, stats.total.connections), (total, 0));
+    let stats = handle.stats();
     assert_eq!((stats.total.refused, stats.total.panics, stats.total.stale_events), (0, 0, 0));
     stop(running);
 }
@@ -474,10 +476,7 @@ fn a_close_by_this_side_waits_for_the_peer_but_not_for_ever() {
     let _bound = bound(30);
     let log = Log::new();
     let probe = log.clone();
-    let limits = {
-        let limits = Limits { linger: Duration::from_millis(100), ..Limits::default() };
-        limits
-    };
+    let limits = Limits { linger: Duration::from_millis(100), ..Limits::default() };
     let running = start_with(Server::builder().limits(limits), &[TCP], move || {
         Probe::new(&probe).open(|conn| {
             conn.out().extend_from_slice(b"bye");

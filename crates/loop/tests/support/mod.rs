@@ -16,7 +16,8 @@ pub(crate) use process::{CpuTime, TempDir};
 pub(crate) use reached::Reached;
 
 use mainspring_io::Addr;
-use mainspring_loop::{Error, Handle, Handler, Loops, Running, Server, ServerBuilder, ServerStats};
+use mainspring_loop::{Handle, Handler, LoopStats, Running, Server, ServerBuilder, ServerStats};
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -110,6 +111,25 @@ pub(crate) fn eventually_stats(
             return stats;
         }
         assert!(Instant::now() < until, "not in time: {what}: {:?}", stats.total);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until some figures of the whole server are `wanted`: they may be told only when the turn ends
+/// that has made them.
+#[track_caller]
+pub(crate) fn eventually_total<T: PartialEq + Debug>(
+    handle: &Handle,
+    figures: impl Fn(&LoopStats) -> T,
+    wanted: T,
+) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let got = figures(&handle.stats().total);
+        if got == wanted {
+            return;
+        }
+        assert!(Instant::now() < until, "not in time: {wanted:?}, but {got:?}");
         thread::sleep(Duration::from_millis(1));
     }
 }
