@@ -97,7 +97,8 @@ pub(crate) struct RedisArguments {
     #[arg(long, value_name = "SIZE", default_value = "1g", help_heading = LIMITS)]
     pub(crate) input_max: Size,
 
-    /// Whether to append each change to a file before it is answered, and to replay that file at the start
+    /// Whether to append each change to a file before it is answered, and to replay that file at the
+    /// start; the file only grows
     #[arg(long, value_name = "YES|NO", default_value = "no", help_heading = STORAGE)]
     pub(crate) appendonly: YesNo,
 
@@ -176,7 +177,7 @@ pub(crate) struct ServiceArguments {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: Level,
 
-    /// How long connections may take to finish after SIGTERM or SIGINT
+    /// How long connections may take to finish after SIGTERM or SIGINT (off: no time at all)
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = LIMITS)]
     pub(crate) drain: Timeout,
 

@@ -14,8 +14,7 @@ use std::time::Duration;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(arguments: &HttpArguments) -> Result<(), Failure> {
-    let mut limits = Limits::default();
-    limits.idle_timeout = Some(IDLE_TIMEOUT);
+    let limits = Limits { idle_timeout: Some(IDLE_TIMEOUT), ..Limits::default() };
     let service = Service { name: "http", port: 8080, udp: false, takes_datagrams: false, limits };
     let body = if arguments.aaaa { vec![b'a'; 1024] } else { b"Hello World!\r\n".to_vec() };
     let (header_timeout, body_max) = (arguments.header_timeout.0, arguments.body_max.0 as u64);

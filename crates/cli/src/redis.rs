@@ -38,11 +38,13 @@ struct Shared {
 }
 
 pub(crate) fn run(arguments: &RedisArguments) -> Result<(), Failure> {
-    let mut limits = Limits::default();
-    limits.input_max = arguments.input_max.0;
-    // A single reply may hold an argument of 512 MiB.
-    limits.output_max = 1 << 30;
-    limits.memory_max = 2 << 30;
+    let limits = Limits {
+        input_max: arguments.input_max.0,
+        // A single reply may hold an argument of 512 MiB.
+        output_max: 1 << 30,
+        memory_max: 2 << 30,
+        ..Limits::default()
+    };
     let service = Service { name: "redis", port: 6380, udp: false, takes_datagrams: false, limits };
     let shared = Arc::new(Shared::open(arguments)?);
     let for_loops = shared.clone();

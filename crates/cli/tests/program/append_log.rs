@@ -49,6 +49,10 @@ fn what_was_answered_is_there_after_kill_9() {
         expect(&mut stream, b"GET bytes\r\nDBSIZE\r\n", b"$5\r\n\0\r\n*1\r\n:4\r\n");
         drop(stream);
         program.stop();
+        // What was replayed is not logged again.
+        let program = start(&folder, &[]);
+        expect(&mut program.connect(), b"GET a\r\n", b"$2\r\n20\r\n");
+        program.stop();
     }
 }
 

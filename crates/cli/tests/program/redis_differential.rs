@@ -174,9 +174,9 @@ fn keys() {
 
 #[test]
 fn connection_and_server() {
-    let name = [&b"nope "[..], &vec![b'a'; 200], b" b\r\n"].concat();
-    let names = [&b"nope "[..], &vec![b'a'; 100], b" ", &vec![b'b'; 100], b" c\r\n"].concat();
-    let long = [&vec![b'n'; 300][..], b" a\r\nCLIENT ", &vec![b's'; 300], b"\r\n"].concat();
+    let name = [&b"nope "[..], &[b'a'; 200], b" b\r\n"].concat();
+    let names = [&b"nope "[..], &[b'a'; 100], b" ", &[b'b'; 100], b" c\r\n"].concat();
+    let long = [&[b'n'; 300][..], b" a\r\nCLIENT ", &[b's'; 300], b"\r\n"].concat();
     compare(&[
         b"PING\r\nPING x\r\nECHO x\r\nECHO\r\nECHO a b\r\nPING ''\r\n",
         b"HELLO\r\n",

@@ -1,6 +1,6 @@
 //! How the program ends.
 
-use crate::process::{Folder, Program};
+use crate::process::{Folder, Program, mainspring, run};
 use crate::raw::{command, expect};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -103,4 +103,21 @@ fn shutdown_answers_everyone_and_ends_with_code_0() {
         assert_eq!(status.code(), Some(0), "{log}");
         assert_eq!(other.read(&mut [0; 1]).unwrap_or(0), 0);
     }
+}
+
+#[test]
+fn a_unix_socket_left_by_a_crash_is_replaced_and_one_in_use_is_not() {
+    let folder = Folder::new("stale");
+    let address = format!("unix://{}", folder.join("s.sock"));
+    let mut crashed = Program::start(&["echo", "--listen", &address]);
+    crashed.signal("KILL");
+    crashed.end();
+    assert!(std::path::Path::new(&folder.join("s.sock")).exists());
+    let program = Program::start(&["echo", "--listen", &address]);
+    let second = run(&mut mainspring(&["echo", "--listen", &address]));
+    assert_eq!(second.status.code(), Some(1), "{}", String::from_utf8_lossy(&second.stderr));
+    let mut stream = std::os::unix::net::UnixStream::connect(folder.join("s.sock")).unwrap();
+    expect(&mut stream, b"still here", b"still here");
+    drop(stream);
+    program.stop();
 }
