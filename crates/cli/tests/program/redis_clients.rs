@@ -44,6 +44,7 @@ fn redis_cli_pipes_ten_thousand_commands() {
     let seen = content(&mut pipe);
     assert!(seen.contains("errors: 0, replies: 10000"), "{seen}");
     assert_eq!(redis_cli(&program, &["dbsize"]), "10000\n");
+    assert_eq!(redis_cli(&program, &["--scan", "--pattern", "key:1??"]).lines().count(), 100);
     program.stop();
 }
 

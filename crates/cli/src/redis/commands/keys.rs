@@ -1,6 +1,6 @@
 //! Commands about keys, whatever their values.
 
-use super::Call;
+use super::{Call, parse_integer};
 use crate::redis::glob;
 use mainspring::wire::resp::reply;
 
@@ -40,6 +40,48 @@ pub(super) fn keys(call: &mut Call<'_>) {
     let matching: Vec<&[u8]> = keys.filter(|key| glob::matches(pattern, key, false)).collect();
     reply::array_header(call.out, matching.len());
     matching.iter().for_each(|key| reply::bulk(call.out, key));
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`: everything in one step, so that the cursor is 0
+/// at once. `COUNT` is a hint that a server may leave alone.
+pub(super) fn scan(call: &mut Call<'_>) {
+    let Some(cursor) = parse_cursor(call.arg(1)) else {
+        return call.error("ERR invalid cursor");
+    };
+    let (mut pattern, mut strings) = (&b"*"[..], true);
+    let mut at = 2;
+    while at < call.command.len() {
+        let (option, value) = (call.arg(at), call.command.get(at + 1));
+        match (option.to_ascii_lowercase().as_slice(), value) {
+            (b"match", Some(value)) => pattern = value,
+            (b"type", Some(value)) => strings = value.eq_ignore_ascii_case(b"string"),
+            (b"count", Some(value)) => match parse_integer(value) {
+                Some(1..) => {}
+                Some(_) => return call.error("ERR syntax error"),
+                None => return call.error("ERR value is not an integer or out of range"),
+            },
+            _ => return call.error("ERR syntax error"),
+        }
+        at += 2;
+    }
+    let found = call.store.keys.iter();
+    let keys = found.filter(|key| strings && cursor == 0 && glob::matches(pattern, key, false));
+    let keys: Vec<&[u8]> = keys.collect();
+    reply::array_header(call.out, 2);
+    reply::bulk(call.out, b"0");
+    reply::array_header(call.out, keys.len());
+    keys.iter().for_each(|key| reply::bulk(call.out, key));
+}
+
+/// What `strtoul` of the C library takes whole, nothing included; a sign has no meaning here.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let digits = match text {
+        [] => return Some(0),
+        [b'+' | b'-', digits @ ..] => digits,
+        digits => digits,
+    };
+    let unsigned = digits.iter().all(u8::is_ascii_digit);
+    if unsigned { str::from_utf8(digits).ok()?.parse().ok() } else { None }
 }
 
 pub(super) fn type_of(call: &mut Call<'_>) {

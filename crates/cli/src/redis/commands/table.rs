@@ -100,6 +100,7 @@ commands! {
     "setnx", 3, true, ONE, strings::setnx;
     "setrange", 4, true, ONE, strings::setrange;
     "select", 2, false, NONE, client::select;
+    "scan", -2, false, NONE, keys::scan;
     "shutdown", -1, false, NONE, server::shutdown;
     "strlen", 2, false, ONE, strings::strlen;
     "substr", 4, false, ONE, strings::getrange;
