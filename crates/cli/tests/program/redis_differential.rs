@@ -170,7 +170,8 @@ fn keys() {
         b"SET a 1\r\nFLUSHALL\r\nDBSIZE\r\nSET a 1\r\nFLUSHDB\r\nDBSIZE\r\nFLUSHALL ASYNC\r\n",
         b"SET hello 1\r\nSCAN 0\r\nSCAN 0 MATCH h* COUNT 5\r\nSCAN 0 match x\r\nSCAN 0 TYPE string\r\n",
         b"SET hello 1\r\nSCAN 0 TYPE list\r\nSCAN x\r\nSCAN 0 COUNT 0\r\nSCAN 0 COUNT x\r\n",
-        b"SCAN 0\r\nSCAN\r\nSCAN 0 MATCH\r\nSCAN 0 FOO x\r\nSCAN -1\r\nSCAN ''\r\nSCAN -\r\nSCAN ' 0'\r\nSCAN 99999999999999999999\r\nSCAN +0\r\nSCAN 0 MATCH x FOO\r\n",
+        b"SCAN 0\r\nSCAN\r\nSCAN 0 MATCH\r\nSCAN 0 FOO x\r\n",
+        b"SCAN -1\r\nSCAN ''\r\nSCAN -\r\nSCAN ' 0'\r\nSCAN 99999999999999999999\r\nSCAN +0\r\nSCAN 0 MATCH x FOO\r\n",
         b"SELECT 0\r\nSELECT 1\r\nSELECT -1\r\nSELECT x\r\nSELECT 99999999999\r\nSELECT\r\nSELECT 0 0\r\n",
     ]);
 }
