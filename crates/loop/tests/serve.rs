@@ -490,3 +490,30 @@ fn a_close_by_this_side_waits_for_the_peer_but_not_for_ever() {
     log.wait_for(1, &format!("close 1 {:?}", CloseReason::Local));
     stop(running);
 }
+
+#[test]
+fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
+    let _bound = bound(30);
+    let dir = TempDir::new();
+    let (stale, file) = (dir.path("stale"), dir.path("file"));
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    assert!(stale.exists());
+    let running = start_with(Server::builder(), &[&dir.unix("stale")], || Probe::echo(&Log::new()));
+    let mut client = Client::connect(&running.addrs()[0]);
+    client.send(b"x");
+    client.expect(b"x");
+    stop(running);
+    std::fs::write(&file, "precious").unwrap();
+    std::fs::create_dir(dir.path("directory")).unwrap();
+    for name in ["file", "directory"] {
+        let address = dir.unix(name);
+        let error = Server::builder().start(move |shard| {
+            let host = shard.host(Probe::echo(&Log::new()));
+            shard.listen(host, &address).map(drop)
+        });
+        let error = error.expect_err(name).to_string();
+        assert!(error.contains(&dir.unix(name)), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert!(dir.path("directory").is_dir());
+}
