@@ -82,10 +82,19 @@ fn has_test(file: &SourceFile, name: &str) -> Option<bool> {
     };
     let places: Vec<usize> = (0..lines.len()).filter(|index| declares(lines[*index])).collect();
     if places.is_empty() {
-        return None;
+        return is_row_of_a_matrix(&lines, name).then_some(true);
     }
     let is_suite = file.path.starts_with("crates/testkit/src/") && file.path.contains("suite");
     Some(is_suite || places.iter().any(|index| is_marked(&lines[..*index])))
+}
+
+/// Whether `name: ..;` stands in a file in which a macro makes a test of each such row.
+fn is_row_of_a_matrix(lines: &[&str], name: &str) -> bool {
+    let mut makes_tests = lines.windows(2).map(|pair| (pair[0].trim(), pair[1].trim()));
+    let has_row =
+        |line: &&str| line.trim().strip_prefix(name).is_some_and(|rest| rest.starts_with(": "));
+    makes_tests.any(|(above, below)| above == "#[test]" && below == "fn $name() {")
+        && lines.iter().any(has_row)
 }
 
 /// Whether `#[test]` stands among the attributes and comments right above.
@@ -118,6 +127,7 @@ mod tests {
             (PAGE, &page),
             ("a/t.rs", tests),
             ("crates/testkit/src/driver_suite.rs", "pub fn clause(x: u8) {}\n"),
+            ("m.rs", "#[test]\n    fn $name() {\n}\nmatrix! {\n    one_loop: 1;\n}\n"),
         ]);
         let mut offences = Vec::new();
         check(&tree, &mut offences);
@@ -129,6 +139,7 @@ mod tests {
         for row in [
             "| E7 | x `y` | `a/t.rs::good` |\n",
             "| E7 | x | `a/t.rs::tests::good`, `crates/testkit/src/driver_suite.rs::clause` |\n",
+            "| E7 | x | `m.rs::one_loop` |\n",
         ] {
             assert_eq!(messages(row), Vec::<String>::new());
         }
@@ -139,6 +150,7 @@ mod tests {
         let cases = [
             ("", "no row for E7"),
             ("| E7 | x | |\n", "E7: names no test; write `path/to/file.rs::test_name`"),
+            ("| E7 | x | `m.rs::two_loops` |\n", "E7: there is no fn two_loops in m.rs"),
             ("| E7 | x | `b.rs::good` |\n", "E7: there is no file b.rs"),
             ("| E7 | x | `a/t.rs::goo` |\n", "E7: there is no fn goo in a/t.rs"),
             ("| E7 | x | `a/t.rs::plain` |\n", "E7: fn plain in a/t.rs is not a test"),
