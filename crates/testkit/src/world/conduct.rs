@@ -207,7 +207,7 @@ impl Service {
             }
         };
         let mut book = self.book.open();
-        taken.iter().for_each(|id| book.offer(*id, message.len()));
+        taken.iter().for_each(|id| book.offer_later(*id, message.len()));
     }
 
     /// Answers in messages that come back to the loop as work of others does.
@@ -249,7 +249,7 @@ impl Service {
         if taken {
             let mut book = self.book.open();
             book.completions_owed += 1;
-            book.offer(id, len);
+            book.offer_later(id, len);
         }
         taken
     }

@@ -60,6 +60,8 @@ pub(super) struct Record {
     /// It has a state, for which one end must be told.
     pub(super) has_state: bool,
     pub(super) paused: bool,
+    /// Input may be held back since the last delivery.
+    pub(super) held: bool,
     /// Somebody else resumes it at a time of chance: nothing can be said about pauses.
     pub(super) resumed_by_others: bool,
     pub(super) eof: bool,
@@ -67,6 +69,8 @@ pub(super) struct Record {
     pub(super) detached: bool,
     pub(super) reason: Option<CloseReason>,
     pub(super) offered: u64,
+    /// Of those, bytes that reach the connection at a time of chance.
+    offered_later: u64,
     offered_at_drained: u64,
     unsent_at_drained: u64,
     pub(super) bytes_in: u64,
@@ -149,12 +153,14 @@ impl Ledger {
             up: port.is_some(),
             has_state: false,
             paused: false,
+            held: false,
             resumed_by_others: false,
             eof: false,
             ended: false,
             detached: false,
             reason: None,
             offered: 0,
+            offered_later: 0,
             offered_at_drained: 0,
             unsent_at_drained: 0,
             bytes_in: 0,
@@ -176,9 +182,17 @@ impl Ledger {
     }
 
     /// A callback about a connection begins.
-    pub(super) fn enter(&mut self, token: usize, id: ConnId, what: &'static str, now: Instant) {
+    pub(super) fn enter(
+        &mut self,
+        token: usize,
+        id: ConnId,
+        what: &'static str,
+        now: Instant,
+        bytes_in: u64,
+    ) {
         self.callbacks += 1;
         let record = &mut self.conns[token];
+        let fresh = bytes_in > record.bytes_in;
         let of_input = matches!(what, "on_data" | "on_eof");
         let paused = record.paused && !record.resumed_by_others;
         let broken = [
@@ -190,7 +204,8 @@ impl Ledger {
             (!(record.eof && of_input), "its end of stream was told"),
         ];
         match what {
-            "on_data" => record.active = now,
+            // What was held back may have come long ago.
+            "on_data" if fresh && !std::mem::take(&mut record.held) => record.active = now,
             "on_connected" => (record.up, record.active) = (true, now),
             "on_eof" => record.eof = true,
             _ => {}
@@ -209,12 +224,21 @@ impl Ledger {
         }
     }
 
+    /// Bytes were accepted for a connection, which has them when its loop has looked at its inbox.
+    pub(super) fn offer_later(&mut self, id: ConnId, bytes: usize) {
+        self.offer(id, bytes);
+        if let Some(record) = self.record_of(id) {
+            record.offered_later += bytes as u64;
+        }
+    }
+
     /// `on_drained` was called, with so much unsent.
     pub(super) fn drained(&mut self, token: usize, unsent: usize) {
         self.drained += 1;
         let high = self.plan.limits.output_high as u64;
         let record = &mut self.conns[token];
-        let most = record.offered - record.offered_at_drained + record.unsent_at_drained;
+        let fresh = record.offered - record.offered_at_drained;
+        let most = fresh + record.unsent_at_drained + record.offered_later;
         record.offered_at_drained = record.offered;
         record.unsent_at_drained = unsent as u64;
         let id = record.id;
@@ -278,8 +302,9 @@ impl Ledger {
         if reason == Some(CloseReason::IdleTimeout) {
             // Whole milliseconds, and a tick may have begun before the callback.
             let least = idle.unwrap_or_default();
+            let shown = format!("{:?}", self.conns[token]);
             self.check(idle.is_some() && idle_for + MILLISECOND >= least, || {
-                format!("{id} is idle after {idle_for:?}, allowed are {idle:?}")
+                format!("{id} is idle after {idle_for:?}, allowed are {idle:?}: {shown}")
             });
         }
         self.check_reason(token);

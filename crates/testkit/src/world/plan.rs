@@ -96,6 +96,9 @@ pub(super) struct Plan {
     pub(super) payload_max: usize,
     pub(super) pipe_bytes: usize,
     pub(super) panics: bool,
+    /// The handlers tick, those of the first kind on every loop: a loop that ticks makes up for a lost
+    /// wake.
+    pub(super) ticks: bool,
 }
 
 impl Plan {
@@ -150,6 +153,7 @@ impl Plan {
             payload_max: 1 << rng.u32(6..=15),
             pipe_bytes: 1 << rng.u32(9..=16),
             panics: rng.u8(..8) == 0,
+            ticks: rng.bool(),
         };
         plan.limits = limits(&mut rng, &plan);
         plan

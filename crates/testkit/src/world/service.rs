@@ -131,7 +131,8 @@ impl Service {
 
     fn enter(&self, state: &Tracked, conn: &mut Conn<'_>, what: &'static str) {
         let now = conn.cx().now();
-        self.book.open().enter(state.token, conn.id(), what, now);
+        let bytes_in = conn.stats().bytes_in;
+        self.book.open().enter(state.token, conn.id(), what, now, bytes_in);
     }
 
     /// What every callback about a connection ends with.
@@ -142,6 +143,7 @@ impl Service {
         book.check(unsent <= most, || format!("{} has {unsent} unsent bytes", conn.id()));
         let record = &mut book.conns[state.token];
         record.bytes_in = conn.stats().bytes_in;
+        record.held |= action == Action::Pause || record.paused || conn.is_choked();
         match action {
             Action::Pause => record.paused = true,
             Action::Shutdown => book.told_to_end = true,
@@ -268,6 +270,9 @@ impl Handler for Service {
             format!("a tick is early by {:?}", early.map(|at| at - now))
         });
         drop(book);
+        if !self.plan.ticks {
+            return Tick::Stop;
+        }
         self.disturb(cx);
         let least = Duration::from_millis(self.rng.u64(1..=200));
         self.tick_due = Some(now + least);
