@@ -157,7 +157,7 @@ pub enum Opened<S> {
 /// When to tick again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// This long after the present tick returned. Zero is once per turn without sleep.
+    /// This long after the present tick, counted from when its turn began. Zero is once per turn without sleep.
     After(Duration),
     /// After `idle`, or as soon as there was traffic, but never within `busy` of the present tick.
     Adaptive {

@@ -1,7 +1,7 @@
 //! A server in five callbacks, for programs that need no more.
 //!
 //! One loop on the calling thread, connections named by increasing numbers, replies returned rather
-//! than queued. It is an ordinary [`Handler`](crate::Handler) underneath.
+//! than queued. It is an ordinary [`Handler`] underneath.
 
 use crate::{
     Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Remote, Server,
