@@ -20,6 +20,7 @@ pub(crate) struct Launch {
     /// Words in front of the program: a tracer and its flags.
     wrap: Vec<String>,
     descriptors: Option<u32>,
+    deaf: bool,
 }
 
 /// The running program. Dropping it kills it.
@@ -42,7 +43,8 @@ pub(crate) struct Ended {
 impl Launch {
     /// The demo on a free port of 127.0.0.1.
     pub(crate) fn of(demo: &'static str) -> Self {
-        Self { demo, listen: Vec::new(), args: Vec::new(), wrap: Vec::new(), descriptors: None }
+        let (listen, args, wrap) = (Vec::new(), Vec::new(), Vec::new());
+        Self { demo, listen, args, wrap, descriptors: None, deaf: false }
     }
 
     /// Listens there in place of the free port. May be given several times.
@@ -67,12 +69,22 @@ impl Launch {
         self
     }
 
+    /// Closes the reading end of its standard error at once.
+    pub(crate) fn deaf(mut self) -> Self {
+        self.deaf = true;
+        self
+    }
+
     /// Starts the program and waits until it is ready.
     pub(crate) fn start(self) -> Server {
         let traced = !self.wrap.is_empty();
         let mut child = self.command().spawn().expect("the program, or its tracer, can be started");
         let log = Arc::new(Mutex::new(String::new()));
-        keep_log(&mut child, &log);
+        if self.deaf {
+            drop(child.stderr.take());
+        } else {
+            keep_log(&mut child, &log);
+        }
         let lines = read_lines(&mut child);
         // Made first, so that a failure to get ready ends the child too.
         let process = Process(child.id());
