@@ -2,6 +2,7 @@
 
 use crate::core::Core;
 use crate::order::Order;
+use crate::post::Post;
 use crate::shared::Control;
 use crate::slot::{Slot, Stage};
 use crate::state::{Alarm, Life};
@@ -16,6 +17,33 @@ impl Core {
             Control::CloseAll => self.close_all(CloseReason::Local),
             Control::Drain => self.drain(),
             Control::Stop => self.stop(),
+        }
+    }
+
+    /// The loop is over: what is still queued for it comes too late, is counted, and whoever waits for
+    /// a completion learns it.
+    pub(crate) fn refuse_posts(&mut self) {
+        let shared = self.state.shared.clone();
+        let home = &shared.loops[usize::from(self.state.index)];
+        home.close();
+        while let Some(post) = home.inbox.pop() {
+            let counters = &self.state.counters;
+            match &post {
+                Post::Send { .. } => counters.dropped_sends.add(1),
+                Post::Broadcast { keys, .. } => counters.dropped_sends.add(keys.len() as u64),
+                Post::Adopt { .. } => {
+                    counters.refused.add(1);
+                    shared.release_connection(self.state.index);
+                }
+                _ => {}
+            }
+            // Dropping a send calls its completion, and dropping work drops what it has captured.
+            let dropped = crate::panic::caught(|| drop(post));
+            crate::panic::count(dropped, &self.state.counters, &"queued post");
+        }
+        while let Ok(work) = home.finished.pop() {
+            let dropped = crate::panic::caught(|| drop(work));
+            crate::panic::count(dropped, &self.state.counters, &"answer of the offload pool");
         }
     }
 

@@ -441,10 +441,7 @@ impl<D: Driver> Loop<D> {
 
 impl<D> Drop for Loop<D> {
     fn drop(&mut self) {
-        // A send that is still queued learns that it will not be.
-        let home = &self.core.state.shared.loops[usize::from(self.core.state.index)];
-        let dropped = crate::panic::caught(|| home.close());
-        crate::panic::count(dropped, &self.core.state.counters, &"queued posts");
+        self.core.refuse_posts();
     }
 }
 

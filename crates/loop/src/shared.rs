@@ -135,11 +135,9 @@ impl LoopShared {
         self.load.load(Ordering::Relaxed)
     }
 
-    /// Refuses everything from now on and drops what is queued.
+    /// Refuses everything from now on. What is queued stays for [`Inbox::pop`].
     pub(crate) fn close(&self) {
         self.inbox.close();
         self.finished.close();
-        while self.inbox.pop().is_some() {}
-        while self.finished.pop().is_ok() {}
     }
 }
