@@ -1,10 +1,11 @@
-//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz}`.
+//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench}`.
 //!
 //! A command is a file: it parses its flags, then runs steps ([`step`]) in order. Shell scripts are
 //! not used, so that a command means the same on every machine and its parts have unit tests.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod bench;
 mod ci;
 mod flags;
 mod fuzz;
@@ -58,6 +59,12 @@ const COMMANDS: &[Entry] = &[
         about: "fuzz bodies for some seconds on a stable toolchain",
         help: fuzz::HELP,
         run: fuzz::run,
+    },
+    Entry {
+        name: "bench",
+        about: "our servers beside raw floors and peers, measured",
+        help: bench::HELP,
+        run: bench::run,
     },
 ];
 

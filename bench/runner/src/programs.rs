@@ -1,0 +1,229 @@
+//! The programs of a run: which servers there are, how each is started and ended.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::pin::{Cores, spawn_on};
+
+/// A server that says nothing for so long will not come.
+const READY_MAX: Duration = Duration::from_secs(10);
+
+/// Where programs are found.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    /// This program, which also holds the load generator and the servers to measure against.
+    pub(crate) own: PathBuf,
+    /// Ours; `None`: not built.
+    pub(crate) mainspring: Option<PathBuf>,
+    pub(crate) redis_server: Option<PathBuf>,
+    pub(crate) redis_benchmark: Option<PathBuf>,
+}
+
+/// A server of the comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// As it stands in the tables.
+    pub(crate) name: &'static str,
+    pub(crate) start: Start,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// `runner serve NAME`
+    Own,
+    /// `mainspring COMMAND`
+    Mainspring(&'static str),
+    RedisServer,
+}
+
+/// A server that listens; it is ended when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: String,
+    /// A file to take away at the end.
+    socket: Option<PathBuf>,
+}
+
+/// Where a server shall listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Tcp,
+    Unix,
+    Udp,
+}
+
+impl Programs {
+    /// This program; what is installed; and `mainspring`, if it is there.
+    pub(crate) fn find(mainspring: Option<PathBuf>) -> std::io::Result<Self> {
+        Ok(Self {
+            own: std::env::current_exe()?,
+            mainspring: mainspring.filter(|path| path.is_file()),
+            redis_server: in_path("redis-server"),
+            redis_benchmark: in_path("redis-benchmark"),
+        })
+    }
+
+    /// Whether there is what `start` needs.
+    pub(crate) fn has(&self, start: Start) -> bool {
+        match start {
+            Start::Own => true,
+            Start::Mainspring(_) => self.mainspring.is_some(),
+            Start::RedisServer => self.redis_server.is_some(),
+        }
+    }
+
+    /// Starts a server on its core and waits until it listens.
+    pub(crate) fn serve(
+        &self,
+        server: &Server,
+        scheme: Scheme,
+        cores: Cores,
+    ) -> Result<Running, String> {
+        let socket = (scheme == Scheme::Unix).then(|| {
+            let name = format!("mainspring-bench-{}.sock", std::process::id());
+            std::env::temp_dir().join(name)
+        });
+        if let Some(path) = &socket {
+            let _ = std::fs::remove_file(path);
+        }
+        let listen = match &socket {
+            Some(path) => format!("unix://{}", path.display()),
+            None if scheme == Scheme::Udp => "udp://127.0.0.1:0".to_owned(),
+            None => "tcp://127.0.0.1:0".to_owned(),
+        };
+        let (mut command, fixed) = self.command(server, &listen)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = spawn_on(cores.server, &mut command)
+            .map_err(|error| format!("cannot start {}: {error}", server.name))?;
+        let mut running = Running { child, address: String::new(), socket };
+        running.address = match fixed {
+            None => running.announced().map_err(|error| format!("{}: {error}", server.name))?,
+            Some(address) => {
+                wait_until_it_accepts(&address)
+                    .map_err(|error| format!("{}: {error}", server.name))?;
+                format!("tcp://{address}")
+            }
+        };
+        Ok(running)
+    }
+
+    /// The command, and the address of a server that does not choose a free port itself.
+    fn command(&self, server: &Server, listen: &str) -> Result<(Command, Option<String>), String> {
+        let lacking = || format!("{} is not installed", server.name);
+        match server.start {
+            Start::Own => {
+                let mut command = Command::new(&self.own);
+                command.args(["serve", server.name, "--listen", listen]);
+                Ok((command, None))
+            }
+            Start::Mainspring(subcommand) => {
+                let program = self.mainspring.as_ref().ok_or_else(lacking)?;
+                let mut command = Command::new(program);
+                command.args([subcommand, "--listen", listen]);
+                Ok((command, None))
+            }
+            Start::RedisServer => {
+                let program = self.redis_server.as_ref().ok_or_else(lacking)?;
+                let port = free_port().map_err(|error| error.to_string())?;
+                let mut command = Command::new(program);
+                command.current_dir(std::env::temp_dir());
+                command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+                command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
+                Ok((command, Some(format!("127.0.0.1:{port}"))))
+            }
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads the line `NAME: ready on ADDRESS`, and goes on reading so that the server never waits for us.
+    fn announced(&mut self) -> Result<String, String> {
+        let stdout = self.child.stdout.take().ok_or("its output is not ours")?;
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let deadline = Instant::now() + READY_MAX;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = receiver
+                .recv_timeout(left)
+                .map_err(|_| "ended or stayed silent before it was ready".to_owned())?;
+            if let Some(address) = ready_address(&line) {
+                return Ok(address.to_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(path) = &self.socket {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// The address in `mainspring echo: ready on tcp://127.0.0.1:5000`, up to a space.
+fn ready_address(line: &str) -> Option<&str> {
+    line.split_once(": ready on ")?.1.split_whitespace().next()
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| Path::is_file(path))
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn wait_until_it_accepts(address: &str) -> Result<(), String> {
+    let deadline = Instant::now() + READY_MAX;
+    while Instant::now() < deadline {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("does not accept at {address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_the_line_of_any_server() {
+        let line = "mainspring echo: ready on tcp://127.0.0.1:5000";
+        assert_eq!(ready_address(line), Some("tcp://127.0.0.1:5000"));
+        let line = "floor-echo: ready on unix:///run/a.sock (1 loop)";
+        assert_eq!(ready_address(line), Some("unix:///run/a.sock"));
+        assert_eq!(ready_address("mainspring echo: starting"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_lacking() {
+        let mut programs = Programs::find(Some("no-such-folder/mainspring".into())).unwrap();
+        assert!(!programs.has(Start::Mainspring("echo")));
+        programs.redis_server = None;
+        let server = Server { name: "redis-server", start: Start::RedisServer };
+        let error = programs.command(&server, "tcp://127.0.0.1:0").unwrap_err();
+        assert_eq!(error, "redis-server is not installed");
+    }
+}
