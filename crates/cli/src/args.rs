@@ -55,7 +55,7 @@ pub(crate) enum Program {
     /// Send back what comes in: bytes of TCP and unix connections, datagrams of UDP
     #[command(after_help = ECHO_EXAMPLES)]
     Echo(EchoArguments),
-    /// Serve strings to Redis clients (RESP2)
+    /// Serve strings to Redis clients (RESP2 and RESP3)
     #[command(after_help = REDIS_EXAMPLES)]
     Redis(RedisArguments),
     /// Answer every HTTP/1.0 and HTTP/1.1 request with the same page

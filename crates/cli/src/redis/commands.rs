@@ -10,6 +10,7 @@ mod table;
 use super::settings::Settings;
 use super::store::Store;
 pub(super) use client::Client;
+use client::Protocol;
 use mainspring::wire::resp::{Command, reply};
 use table::Spec;
 
@@ -62,7 +63,37 @@ impl<'a> Call<'a> {
     fn value(&mut self, value: Option<&[u8]>) {
         match value {
             Some(value) => reply::bulk(self.out, value),
-            None => reply::null(self.out),
+            None => self.null(),
+        }
+    }
+
+    fn null(&mut self) {
+        match self.client.protocol {
+            Protocol::Resp2 => reply::null(self.out),
+            Protocol::Resp3 => reply::null3(self.out),
+        }
+    }
+
+    /// The head of a map; `len` names and values follow in turn.
+    fn map_header(&mut self, len: usize) {
+        match self.client.protocol {
+            Protocol::Resp2 => reply::array_header(self.out, 2 * len),
+            Protocol::Resp3 => reply::map_header(self.out, len),
+        }
+    }
+
+    fn set_header(&mut self, len: usize) {
+        match self.client.protocol {
+            Protocol::Resp2 => reply::array_header(self.out, len),
+            Protocol::Resp3 => reply::set_header(self.out, len),
+        }
+    }
+
+    /// Text for people.
+    fn text(&mut self, text: &str) {
+        match self.client.protocol {
+            Protocol::Resp2 => reply::bulk(self.out, text.as_bytes()),
+            Protocol::Resp3 => reply::verbatim(self.out, *b"txt", text.as_bytes()),
         }
     }
 

@@ -29,6 +29,17 @@ fn redis_cli_over_tcp_and_unix() {
     assert!(redis_cli(&program, &["nope"]).starts_with("ERR unknown command 'nope'"));
     let unix = content(Command::new("redis-cli").args(["-s", &socket, "get", "key"]));
     assert_eq!(unix, "a value\n");
+    assert_eq!(redis_cli(&program, &["-3", "get", "none"]), "\n");
+    assert_eq!(redis_cli(&program, &["-3", "--json", "get", "none"]), "null\n");
+    assert_eq!(
+        redis_cli(&program, &["-3", "--json", "config", "get", "save"]),
+        "{\"save\":\"\"}\n"
+    );
+    assert_eq!(redis_cli(&program, &["-3", "--json", "mget", "n", "x"]), "[\"5\",null]\n");
+    assert!(
+        redis_cli(&program, &["-3", "info", "server"]).starts_with("# Server\r\nredis_version:7.")
+    );
+    assert!(redis_cli(&program, &["-3", "hello"]).contains("\nproto 3\n"));
     program.stop();
 }
 
@@ -71,8 +82,15 @@ fn redis_benchmark_with_short_and_long_pipelines() {
 
 #[test]
 fn the_client_for_rust() {
-    let program = start(&[]);
-    let client = redis::Client::open(format!("redis://{}/", program.addr())).unwrap();
+    for protocol in ["", "?protocol=resp3"] {
+        let program = start(&[]);
+        the_client_for_rust_with(&format!("redis://{}/{protocol}", program.addr()));
+        program.stop();
+    }
+}
+
+fn the_client_for_rust_with(url: &str) {
+    let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_connection().unwrap();
     let () = connection.set("key", &b"\0\r\n"[..]).unwrap();
     assert_eq!(connection.get::<_, Vec<u8>>("key").unwrap(), b"\0\r\n");
@@ -87,13 +105,16 @@ fn the_client_for_rust() {
     assert_eq!(seen, [999, 1001]);
     let error = redis::cmd("NOPE").query::<()>(&mut connection).unwrap_err();
     assert!(error.to_string().contains("unknown command"), "{error}");
-    program.stop();
 }
 
-/// It speaks RESP3 unless told otherwise.
 const PYTHON: &str = r#"
 import sys, threading, redis
-r = redis.Redis(port=int(sys.argv[1]), protocol=2, client_name="tester")
+port, protocol = map(int, sys.argv[1:])
+options = {} if protocol == 3 else {"protocol": protocol}
+r = redis.Redis(port=port, client_name="tester", **options)
+hello = r.execute_command("HELLO")
+proto = hello[b"proto"] if protocol == 3 else hello[hello.index(b"proto") + 1]
+assert proto == protocol, f"{hello}"
 assert r.ping() and r.set("k", b"\0\r\n") and r.get("k") == b"\0\r\n" and r.get("none") is None
 assert r.client_getname() == "tester" or r.client_getname() == b"tester"
 assert r.mset({"a": 1, "b": 2}) and r.mget("a", "b", "c") == [b"1", b"2", None]
@@ -122,21 +143,27 @@ assert r.flushall() and r.dbsize() == 0
 
 #[test]
 fn the_client_for_python() {
-    let program = start(&["--loops", "2"]);
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", peers().join("python")).args(["-c", PYTHON, &program.port()]);
-    content(&mut python);
-    program.stop();
+    // It speaks RESP3 unless told otherwise.
+    for protocol in ["3", "2"] {
+        let program = start(&["--loops", "2"]);
+        let mut python = Command::new("python3");
+        python.env("PYTHONPATH", peers().join("python"));
+        content(python.args(["-c", PYTHON, &program.port(), protocol]));
+        program.stop();
+    }
 }
 
 const NODE: &str = r#"
 const assert = require("node:assert");
 const { createClient } = require("redis");
 (async () => {
-  const url = `redis://127.0.0.1:${process.argv[1]}`;
-  const c = createClient({ url, RESP: 2, name: "tester", socket: { reconnectStrategy: false } });
+  const [port, protocol] = process.argv.slice(1).map(Number);
+  const options = protocol === 3 ? {} : { RESP: protocol };
+  const url = `redis://127.0.0.1:${port}`;
+  const c = createClient({ url, name: "tester", socket: { reconnectStrategy: false }, ...options });
   c.on("error", (error) => { console.error(error); process.exit(1); });
   await c.connect();
+  assert.equal((await c.hello()).proto, protocol);
   assert.equal(await c.set("k", "v"), "OK");
   assert.equal(await c.get("k"), "v");
   assert.equal(await c.get("none"), null);
@@ -155,9 +182,12 @@ const { createClient } = require("redis");
 
 #[test]
 fn the_client_for_node() {
-    let program = start(&["--loops", "2"]);
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", peers().join("node").join("node_modules"));
-    content(node.args(["-e", NODE, &program.port()]));
-    program.stop();
+    // It speaks RESP3 unless told otherwise.
+    for protocol in ["3", "2"] {
+        let program = start(&["--loops", "2"]);
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", peers().join("node").join("node_modules"));
+        content(node.args(["-e", NODE, &program.port(), protocol]));
+        program.stop();
+    }
 }

@@ -5,7 +5,7 @@ use crate::process::{Program, RedisServer};
 use crate::raw::{Outcome, ask_redis, until_closed};
 use std::net::SocketAddr;
 
-/// Sends each script to both, starting from no keys.
+/// Sends each script to both in both versions of the protocol, starting from no keys.
 fn compare(scripts: &[&[u8]]) {
     compare_with(ask_redis, scripts);
 }
@@ -14,7 +14,9 @@ fn compare_with(ask: fn(SocketAddr, &[u8]) -> Outcome, scripts: &[&[u8]]) {
     let theirs = RedisServer::start();
     let ours = Program::start(&["redis", "--listen", "tcp://127.0.0.1:0", "--log", "error"]);
     let mut wrong = Vec::new();
-    for script in scripts {
+    let in_resp2 = scripts.iter().map(|script| script.to_vec());
+    let in_resp3 = scripts.iter().map(|script| [b"HELLO 3\r\n", *script].concat());
+    for script in &in_resp2.chain(in_resp3).collect::<Vec<_>>() {
         ask_redis(theirs.addr, b"FLUSHALL\r\n");
         ask_redis(ours.addr(), b"FLUSHALL\r\n");
         let expected = ask(theirs.addr, script);
@@ -24,12 +26,12 @@ fn compare_with(ask: fn(SocketAddr, &[u8]) -> Outcome, scripts: &[&[u8]]) {
             wrong.push(format!("{}\n  redis {expected:?}\n  ours  {seen:?}", shown.escape_ascii()));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), scripts.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 2 * scripts.len(), wrong.join("\n"));
     ours.stop();
 }
 
 /// Ids of clients are each server's own.
-fn without_ids(reply: &str) -> String {
+pub(crate) fn without_ids(reply: &str) -> String {
     const BEFORE: &str = r"$2\r\nid\r\n:";
     let mut parts = reply.split(BEFORE);
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -187,6 +189,15 @@ fn connection_and_server() {
         b"HELLO 2\r\n",
         b"hello 2 setname me\r\nCLIENT GETNAME\r\n",
         b"HELLO 1\r\nHELLO 4\r\nHELLO x\r\nHELLO 2 AUTH a\r\nHELLO 2 AUTH a b\r\nHELLO 2 foo\r\n",
+        b"HELLO 3\r\nHELLO\r\nHELLO 2\r\nHELLO\r\nGET a\r\nHELLO 3 SETNAME me\r\nGET a\r\nCLIENT GETNAME\r\n",
+        b"HELLO abc\r\nHELLO 03\r\nHELLO +3\r\nHELLO -3\r\nHELLO 3.0\r\nHELLO ''\r\nHELLO 99999999999999999999\r\n",
+        b"HELLO AUTH default x\r\nHELLO SETNAME x\r\nHELLO \"3\\x00\"\r\nHELLO 3 \"fo\\x00o\"\r\nHELLO 3 \"fo\\r\\no\"\r\n",
+        b"HELLO 3 AUTH a b\r\nGET a\r\nHELLO 3 SETNAME 'a b'\r\nGET a\r\nHELLO 3 foo\r\nGET a\r\nHELLO 4\r\nGET a\r\n",
+        b"HELLO 3 SETNAME a AUTH x y\r\nCLIENT GETNAME\r\nHELLO 3 SETNAME b foo\r\nCLIENT GETNAME\r\nGET a\r\n",
+        b"HELLO 3 AUTH x y foo\r\nHELLO 3 setname a auth default x setname b\r\nCLIENT GETNAME\r\n",
+        b"HELLO 3 SETNAME me\r\nRESET\r\nGET a\r\nHELLO\r\nCLIENT GETNAME\r\n",
+        b"INFO keyspace\r\nINFO nope\r\nINFO nope foo\r\nSET a 1\r\nINFO KEYSPACE\r\n",
+        b"COMMAND INFO nope\r\nCOMMAND INFO nope foo\r\nCOMMAND DOCS nope\r\n",
         b"HELLO 2 AUTH default x\r\nHELLO 2 SETNAME\r\nHELLO 2 SETNAME 'a b'\r\nHELLO 2 SETNAME a AUTH\r\n",
         b"CLIENT GETNAME\r\nCLIENT SETNAME x\r\nCLIENT GETNAME\r\nCLIENT SETNAME ''\r\nCLIENT GETNAME\r\n",
         b"CLIENT SETNAME 'a b'\r\nCLIENT SETNAME\r\nCLIENT\r\nCLIENT nope\r\nCLIENT GETNAME x\r\n",

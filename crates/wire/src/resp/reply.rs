@@ -1,4 +1,7 @@
 //! Replies, appended to an output buffer.
+//!
+//! The types of RESP3 are for clients that have asked for it with `HELLO 3`; what is not said to be one of
+//! them is the same in both versions.
 
 use super::number;
 use crate::decimal;
@@ -29,12 +32,12 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the null bulk string, `$-1`: there is no such value.
+/// Appends the null bulk string of RESP2, `$-1`: there is no such value.
 pub fn null(out: &mut Vec<u8>) {
     out.extend_from_slice(b"$-1\r\n");
 }
 
-/// Appends the null array, `*-1`.
+/// Appends the null array of RESP2, `*-1`.
 pub fn null_array(out: &mut Vec<u8>) {
     out.extend_from_slice(b"*-1\r\n");
 }
@@ -42,6 +45,32 @@ pub fn null_array(out: &mut Vec<u8>) {
 /// Appends the head of an array; the next `len` replies are its elements.
 pub fn array_header(out: &mut Vec<u8>, len: usize) {
     header(out, b'*', len);
+}
+
+/// Appends the null of RESP3, `_`, which stands for both nulls of RESP2.
+pub fn null3(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"_\r\n");
+}
+
+/// Appends the head of a map of RESP3; the next `2 * len` replies are keys and values in turn. RESP2 has an
+/// array of them instead.
+pub fn map_header(out: &mut Vec<u8>, len: usize) {
+    header(out, b'%', len);
+}
+
+/// Appends the head of a set of RESP3; the next `len` replies are its elements. RESP2 has an array instead.
+pub fn set_header(out: &mut Vec<u8>, len: usize) {
+    header(out, b'~', len);
+}
+
+/// Appends a verbatim string of RESP3, `=15` and `txt:Some string`: text for people, and the format that it
+/// is in. RESP2 has a bulk string instead.
+pub fn verbatim(out: &mut Vec<u8>, format: [u8; 3], text: &[u8]) {
+    header(out, b'=', format.len() + 1 + text.len());
+    out.extend_from_slice(&format);
+    out.push(b':');
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
@@ -83,6 +112,17 @@ mod tests {
         let expected = "+OK\r\n\
             -WRONGTYPE Operation against a key holding the wrong kind of value\r\n\
             :1000\r\n:-1\r\n$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n*12\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_types_of_resp3() {
+        let mut out = Vec::new();
+        map_header(&mut out, 1);
+        verbatim(&mut out, *b"txt", b"Some string");
+        null3(&mut out);
+        set_header(&mut out, 12);
+        let expected = "%1\r\n=15\r\ntxt:Some string\r\n_\r\n~12\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

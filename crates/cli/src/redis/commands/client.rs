@@ -11,11 +11,19 @@ pub(in crate::redis) struct Client {
     id: u64,
     /// As `CLIENT SETNAME` gave it; empty for none.
     name: Box<[u8]>,
+    pub(super) protocol: Protocol,
+}
+
+/// The version of the protocol that a client is answered in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Resp2 = 2,
+    Resp3 = 3,
 }
 
 impl Client {
     pub(in crate::redis) fn new(id: u64) -> Self {
-        Self { id, name: Box::default() }
+        Self { id, name: Box::default(), protocol: Protocol::Resp2 }
     }
 }
 
@@ -38,7 +46,7 @@ fn id(call: &mut Call<'_>) {
 
 fn getname(call: &mut Call<'_>) {
     match &*call.client.name {
-        [] => reply::null(call.out),
+        [] => call.null(),
         name => reply::bulk(call.out, name),
     }
 }
@@ -106,6 +114,7 @@ pub(super) fn quit(call: &mut Call<'_>) {
 
 pub(super) fn reset(call: &mut Call<'_>) {
     call.client.name = Box::default();
+    call.client.protocol = Protocol::Resp2;
     reply::simple(call.out, b"RESET");
 }
 
@@ -115,25 +124,31 @@ pub(super) fn wake(call: &mut Call<'_>) {
     call.after = Some(After::Wake);
 }
 
-/// `HELLO [2 [AUTH user password] [SETNAME name]]`. Only RESP2 is spoken; the default user has no password.
+/// `HELLO [2 | 3 [AUTH user password] [SETNAME name]]`: the default user, who has no password, is let in with
+/// any. As in redis-server options take effect one by one, and the protocol changes if all of them did.
 pub(super) fn hello(call: &mut Call<'_>) {
+    let mut protocol = call.client.protocol;
     if call.command.len() > 1 {
-        match parse_integer(call.arg(1)) {
+        protocol = match parse_integer(call.arg(1)) {
             None => return call.error("ERR Protocol version is not an integer or out of range"),
-            Some(2) => {}
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
             Some(_) => return call.error("NOPROTO unsupported protocol version"),
-        }
+        };
     }
-    let (mut user, mut name) = (None, None);
     let mut at = 2;
     while at < call.command.len() {
         let option = call.arg(at);
         let more = call.command.len() - 1 - at;
         if option.eq_ignore_ascii_case(b"auth") && more >= 2 {
-            user = Some(call.arg(at + 1));
+            if call.arg(at + 1) != b"default" {
+                return call.error("WRONGPASS invalid username-password pair or user is disabled.");
+            }
             at += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && more >= 1 {
-            name = Some(call.arg(at + 1));
+            if !name_client(call, call.arg(at + 1)) {
+                return;
+            }
             at += 2;
         } else {
             let mut text = b"ERR Syntax error in HELLO option '".to_vec();
@@ -142,25 +157,19 @@ pub(super) fn hello(call: &mut Call<'_>) {
             return reply::error(call.out, &text);
         }
     }
-    if user.is_some_and(|user| user != b"default") {
-        return call.error("WRONGPASS invalid username-password pair or user is disabled.");
-    }
-    if name.is_some_and(|name| !name_client(call, name)) {
-        return;
-    }
+    call.client.protocol = protocol;
     describe(call);
 }
 
-/// The map of RESP3, as RESP2 writes maps: names and values in turn.
 fn describe(call: &mut Call<'_>) {
-    let id = call.client.id;
+    call.map_header(7);
+    let client = &*call.client;
     let out = &mut *call.out;
-    reply::array_header(out, 14);
     for (name, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply::bulk(out, name.as_bytes());
         reply::bulk(out, value.as_bytes());
     }
-    for (name, value) in [("proto", 2), ("id", id as i64)] {
+    for (name, value) in [("proto", client.protocol as i64), ("id", client.id as i64)] {
         reply::bulk(out, name.as_bytes());
         reply::integer(out, value);
     }

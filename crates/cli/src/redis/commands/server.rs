@@ -27,7 +27,7 @@ fn command_count(call: &mut Call<'_>) {
 
 /// No command is documented here: a map without entries.
 fn command_docs(call: &mut Call<'_>) {
-    reply::array_header(call.out, 0);
+    call.map_header(0);
 }
 
 fn command_list(call: &mut Call<'_>) {
@@ -44,7 +44,7 @@ fn command_info(call: &mut Call<'_>) {
     for name in call.command.iter().skip(2) {
         match find(name) {
             Some(spec) => describe(call, spec),
-            None => reply::null(call.out),
+            None => call.null(),
         }
     }
 }
@@ -52,15 +52,14 @@ fn command_info(call: &mut Call<'_>) {
 /// The ten elements that Redis 7 gives: name, arity, flags, first key, last key, step; then access
 /// categories, tips, key specifications and subcommands, of which none are told.
 fn describe(call: &mut Call<'_>, spec: &Spec) {
-    let out = &mut *call.out;
-    reply::array_header(out, 10);
-    reply::bulk(out, spec.name.as_bytes());
-    reply::integer(out, spec.arity.into());
-    reply::array_header(out, 1);
-    reply::simple(out, if spec.writes { b"write" } else { b"readonly" });
+    reply::array_header(call.out, 10);
+    reply::bulk(call.out, spec.name.as_bytes());
+    call.integer(spec.arity.into());
+    call.set_header(1);
+    reply::simple(call.out, if spec.writes { b"write" } else { b"readonly" });
     let (first, last, step) = spec.keys;
-    [first, last, step].iter().for_each(|key| reply::integer(out, (*key).into()));
-    (0..4).for_each(|_| reply::array_header(out, 0));
+    [first, last, step].iter().for_each(|key| call.integer((*key).into()));
+    (0..4).for_each(|_| call.set_header(0));
 }
 
 static CONFIG: &[Spec] = &[
@@ -89,7 +88,7 @@ fn config_get(call: &mut Call<'_>) {
             found.push((if is_pattern { name } else { asked }, value));
         }
     }
-    reply::array_header(call.out, 2 * found.len());
+    call.map_header(found.len());
     for (name, value) in found {
         reply::bulk(call.out, name);
         reply::bulk(call.out, value.as_bytes());
@@ -200,7 +199,7 @@ pub(super) fn info(call: &mut Call<'_>) {
         .filter(|(name, _)| wanted(name))
         .map(|(name, text)| format!("# {name}\r\n{text}"))
         .collect();
-    reply::bulk(call.out, sections.join("\r\n").as_bytes());
+    call.text(&sections.join("\r\n"));
 }
 
 /// As evio's example, and unlike Redis, this says `+OK` before the server stops.

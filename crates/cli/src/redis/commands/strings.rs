@@ -11,7 +11,7 @@ pub(super) fn get(call: &mut Call<'_>) {
     let value = call.store.keys.get(call.arg(1));
     match value {
         Some(value) => reply::bulk(call.out, value),
-        None => reply::null(call.out),
+        None => call.null(),
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn set(call: &mut Call<'_>) {
     match (get, sets) {
         (true, _) => {}
         (false, true) => call.ok(),
-        (false, false) => reply::null(call.out),
+        (false, false) => call.null(),
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn mget(call: &mut Call<'_>) {
     for key in call.command.iter().skip(1) {
         match call.store.keys.get(key) {
             Some(value) => reply::bulk(call.out, value),
-            None => reply::null(call.out),
+            None => call.null(),
         }
     }
 }
