@@ -2,7 +2,7 @@
 //!
 //! # What a world is
 //!
-//! A seed chooses a [plan](plan::Plan): one to four loops and how connections are shared out among
+//! A seed chooses a plan (`plan.rs`): one to four loops and how connections are shared out among
 //! them, limits (often so small that back-pressure is the rule), the faults of the network, up to forty
 //! scripted clients with their manners, and how and when the server is told to end. The handlers are
 //! echoes of every make (in owned and shared bytes, in lines and frames, with pauses, after a
@@ -51,4 +51,7 @@ pub use planted::Bug;
 pub use run::{Failure, Passed, WorldRun};
 
 /// Seeds that have found a bug: each is run before all others.
+///
+/// A seed names its world only as long as the plan draws the same choices; when the plan changes,
+/// what a seed of the past has found needs a scenario of its own (`tests/sim_server.rs`).
 pub const REGRESSIONS: &[u64] = &[];
