@@ -149,7 +149,7 @@ fn echo_cases() -> Vec<Case> {
         Case { size: 1024, ..tcp.clone() },
         Case { size: 16 * 1024, depth: 16, ..tcp.clone() },
         Case { scheme: Scheme::Unix, ..tcp.clone() },
-        Case { scheme: Scheme::Udp, depth: 4, ..tcp },
+        Case { scheme: Scheme::Udp, ..tcp },
     ]
 }
 

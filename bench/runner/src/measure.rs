@@ -211,10 +211,10 @@ fn contended(window: &Window, own: &[(&str, usize, f64)]) -> Option<String> {
         let foreign_s = window.foreign_s(*core, *cpu_s);
         if foreign_s > window.seconds * FOREIGN_SHARE_MAX + FOREIGN_SLACK_S {
             let percent = 100.0 * foreign_s / window.seconds;
-            found.push(format!("others used {percent:.0} % of the core of the {role}"));
+            found.push(format!("{percent:.0} % of the {role} core"));
         }
     }
-    (!found.is_empty()).then(|| found.join(", "))
+    (!found.is_empty()).then(|| format!("others had {}", found.join(", ")))
 }
 
 /// Runs a command on a core, and ends it if it takes too long.
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(contended(&window, &quiet), None);
         let noisy = [("server", 0, 1.45), ("load", 1, 1.4)];
         let found = contended(&window, &noisy).unwrap();
-        assert_eq!(found, "others used 29 % of the core of the load");
+        assert_eq!(found, "others had 29 % of the load core");
         assert!(contended(&window, &[("server", 0, 1.0), ("load", 0, 1.0)]).is_some());
     }
 }

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::pin::{Cores, spawn_on};
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) address: String,
     /// A file to take away at the end.
     socket: Option<PathBuf>,
+    /// The last line on its standard error.
+    complaint: Arc<Mutex<String>>,
 }
 
 /// Where a server shall listen.
@@ -99,10 +102,13 @@ impl Programs {
             None => "tcp://127.0.0.1:0".to_owned(),
         };
         let (mut command, fixed) = self.command(server, &listen)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = spawn_on(cores.server, &mut command)
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        // Where the address is known, nobody reads what the server prints.
+        command.stdout(if fixed.is_none() { Stdio::piped() } else { Stdio::null() });
+        let mut child = spawn_on(cores.server, &mut command)
             .map_err(|error| format!("cannot start {}: {error}", server.name))?;
-        let mut running = Running { child, address: String::new(), socket };
+        let complaint = last_line(child.stderr.take());
+        let mut running = Running { child, address: String::new(), socket, complaint };
         running.address = match fixed {
             None => running.announced().map_err(|error| format!("{}: {error}", server.name))?,
             Some(address) => {
@@ -147,6 +153,11 @@ impl Running {
         self.child.id()
     }
 
+    /// What the server said last, if it did not end well.
+    fn complaint(&self) -> String {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Reads the line `NAME: ready on ADDRESS`, and goes on reading so that the server never waits for us.
     fn announced(&mut self) -> Result<String, String> {
         let stdout = self.child.stdout.take().ok_or("its output is not ours")?;
@@ -161,7 +172,7 @@ impl Running {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = receiver
                 .recv_timeout(left)
-                .map_err(|_| "ended or stayed silent before it was ready".to_owned())?;
+                .map_err(|_| format!("not ready; its last words: `{}`", self.complaint()))?;
             if let Some(address) = ready_address(&line) {
                 return Ok(address.to_owned());
             }
@@ -177,6 +188,19 @@ impl Drop for Running {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Reads to the end, so that the server never waits for us, and keeps the last line.
+fn last_line(stderr: Option<ChildStderr>) -> Arc<Mutex<String>> {
+    let kept = Arc::new(Mutex::new(String::new()));
+    let Some(stderr) = stderr else { return kept };
+    let shared = Arc::clone(&kept);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+    });
+    kept
 }
 
 /// The address in `mainspring echo: ready on tcp://127.0.0.1:5000`, up to a space.
