@@ -20,6 +20,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "curl", package: "curl" },
     Program { name: "nc", package: "netcat-openbsd" },
     Program { name: "strace", package: "strace" },
+    Program { name: "ss", package: "iproute2" },
     Program { name: "python3", package: "python3" },
     Program { name: "pip3", package: "python3-pip" },
     Program { name: "node", package: "nodejs" },

@@ -1,5 +1,6 @@
 //! The loop without its driver: handlers and state, and the calls from one into the other.
 
+use crate::buffers::Buffers;
 use crate::detached::Detached;
 use crate::host::{Event, Host};
 use crate::panic;
@@ -141,12 +142,14 @@ impl Core {
     pub(crate) fn deliver(&mut self, key: Key, fresh: &mut [u8]) {
         let Some(conn) = self.state.conn(key) else { return };
         conn.flags.clear(Flags::REDELIVER);
+        let tenant = (conn.host, conn.state);
         if conn.carry.is_empty() && conn.wanted <= fresh.len() {
             // The usual case: the handler sees the driver's own buffer.
             let mut input = Input::over(fresh);
             self.event(key, Event::Data(&mut input));
             let (consumed, wanted) = (input.consumed(), input.wanted());
-            self.keep(key, &fresh[consumed..], wanted);
+            let kept = self.copy_of(&fresh[consumed..]);
+            self.put_back(key, tenant, kept, wanted);
             return;
         }
         let mut carry = std::mem::take(&mut conn.carry);
@@ -162,26 +165,24 @@ impl Core {
             after = (input.consumed(), input.wanted());
         }
         carry.drain(..after.0);
-        self.put_back(key, carry, after.1);
+        self.put_back(key, tenant, carry, after.1);
     }
 
-    /// Keeps `rest` for the next delivery.
-    fn keep(&mut self, key: Key, rest: &[u8], wanted: usize) {
-        let kept = match rest {
-            [] => Vec::new(),
-            rest => {
-                let mut spare = self.state.spare.take();
-                spare.extend_from_slice(rest);
-                spare
-            }
-        };
-        self.put_back(key, kept, wanted);
+    fn copy_of(&mut self, rest: &[u8]) -> Vec<u8> {
+        if rest.is_empty() {
+            return Vec::new();
+        }
+        let mut copy = self.state.spare.take();
+        copy.extend_from_slice(rest);
+        copy
     }
 
-    fn put_back(&mut self, key: Key, carry: Vec<u8>, wanted: usize) {
+    /// Keeps what a handler has left for its next delivery, or for the handler it has handed the connection to.
+    fn put_back(&mut self, key: Key, tenant: (u32, u32), mut carry: Vec<u8>, wanted: usize) {
         let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
         let Some(conn) = self.state.conn(key) else { return };
-        conn.wanted = wanted;
+        // What the giver had asked for says nothing about the taker.
+        conn.wanted = if tenant == (conn.host, conn.state) { wanted } else { 0 };
         let (len, counted) = (carry.len(), conn.counted);
         if len == 0 {
             if carry.capacity() > 0 {
@@ -191,6 +192,10 @@ impl Core {
                 return;
             }
         } else {
+            if carry.capacity() > Buffers::CAPACITY_MAX && carry.len() < carry.capacity() / 4 {
+                // The large frame that it grew for has gone.
+                carry.shrink_to_fit();
+            }
             conn.carry = carry;
             // A handler that stops because it is choked leaves input with every right.
             let choked = conn.outbox.len() > output_high || conn.flags.has(Flags::CHOKED);

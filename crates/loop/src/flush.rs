@@ -60,7 +60,6 @@ impl<D: Driver> Loop<D> {
             Err(error) => {
                 tracing::warn!(?key, %error, "the poller cannot take a connection");
                 conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
-                self.core.state.counters.refused.add(1);
                 self.core.state.end_later(key);
             }
         }

@@ -89,7 +89,7 @@ pub trait Handler: 'static {
     }
 
     /// Called on loop 0 right after the start and then as the answer says; see
-    /// [`Shard::tick_on_every_loop`](crate::Shard::tick_on_every_loop).
+    /// [`Shard::tick_on_every_loop`](crate::Shard::tick_on_every_loop). A tick that panics is the handler's last.
     fn on_tick(&mut self, cx: &mut Cx<'_>) -> Tick {
         let _ = cx;
         Tick::Stop

@@ -64,7 +64,7 @@ loop_stats! {
     accepted,
     /// Outgoing connections that came up.
     dialled,
-    /// Connections turned away: by `Opened::Refuse`, by `Limits::connections_max`, or because the poller had no room.
+    /// Connections turned away: by `Opened::Refuse`, by `Limits::connections_max`, or while stopping.
     refused,
     /// Connections that ended after they had been accepted or dialled.
     closed,

@@ -3,6 +3,7 @@
 mod support;
 
 use mainspring_loop::{Action, HostId, Running, Server};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use support::*;
 
@@ -44,6 +45,8 @@ fn unread_input_goes_to_the_new_handler_and_the_old_state_is_dropped() {
             };
             input.consume(end + 1);
             conn.out().extend_from_slice(b"101 ");
+            // What the giver still asks for is not what the taker needs.
+            input.need(NonZeroUsize::new(1000).unwrap());
             conn.handoff(to, Tag::new(&second));
             Action::Continue
         })
