@@ -9,7 +9,7 @@ use robust::process::Process;
 use robust::server::Launch;
 use robust::{HANG, wait_until};
 use rustix::process::Signal;
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -270,15 +270,20 @@ fn the_last_answer_survives_a_client_that_goes_on_sending() {
         let stream = connect(server.address());
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                (&stream).write_all(request).expect("open");
-                // More than all buffers between the two, until the server has told its end.
-                while !stop.load(Ordering::Relaxed) && (&stream).write(&[b'x'; 4096]).is_ok() {}
+            let sending = scope.spawn(|| -> io::Result<()> {
+                (&stream).write_all(request)?;
+                while !stop.load(Ordering::Relaxed) {
+                    (&stream).write_all(&[b'x'; 4096])?;
+                }
+                Ok(())
             });
             // The client looks at its mail late: by now a reset would have done its harm.
             robust::pause(Duration::from_millis(200));
             let got = read_to_end(&stream);
             stop.store(true, Ordering::Relaxed);
+            // A reset is told to whichever thread is the first to ask.
+            let sent = sending.join().expect("a client does not panic");
+            sent.unwrap_or_else(|error| panic!("{demo}: while sending: {error}"));
             let got = got.unwrap_or_else(|error| panic!("{demo}: {error}"));
             assert!(got.starts_with(answer), "{demo}: \"{}\"", got.escape_ascii());
         });
@@ -307,12 +312,22 @@ fn beside_a_good_client(
             }
             worst
         });
+        let raised = Raised(&stop);
         others();
-        stop.store(true, Ordering::Relaxed);
+        drop(raised);
         good.join().expect("a good client is served")
     });
     assert!(asked.into_inner() > 0, "the good client asked nothing");
     worst
+}
+
+/// Raises a flag when it is dropped, be it by a test that fails: nobody waits for ever then.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Has all of them send `request` until the server takes no more from any.

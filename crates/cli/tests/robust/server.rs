@@ -188,6 +188,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "a test that fails tells what the server had to say")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("---- standard error of the server ----\n{}", self.log());
