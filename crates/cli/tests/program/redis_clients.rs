@@ -73,6 +73,10 @@ fn redis_benchmark_with_short_and_long_pipelines() {
             // A headline, PING twice, SET, GET, INCR, MSET.
             assert_eq!(seen.lines().count(), 7, "{seen}");
         }
+        let mut in_resp3 = Command::new("redis-benchmark");
+        in_resp3.args(["-3", "-p", &program.port(), "-n", "20000", "-P", "16"]);
+        let seen = content(in_resp3.args(["-t", "ping,set,get", "--csv"]));
+        assert_eq!(seen.lines().count(), 5, "{seen}");
         // It may send some more than it was told to, to fill its pipelines.
         let count: u64 = redis_cli(&program, &["get", COUNTER]).trim().parse().unwrap();
         assert!((60_000..60_000 + 50 * 128).contains(&count), "{count}");

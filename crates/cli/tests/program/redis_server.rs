@@ -15,6 +15,25 @@ fn a_wake_closes_the_connection_after_its_answer() {
     program.stop();
 }
 
+/// What redis-server tells more of, and so cannot be compared with.
+#[test]
+fn commands_are_described_by_sets_and_the_server_by_text_in_resp3() {
+    let program = Program::start(&["redis", "--listen", "tcp://127.0.0.1:0"]);
+    let mut stream = program.connect();
+    let described: &[u8] = b"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n\
+        *0\r\n*0\r\n*0\r\n*0\r\n";
+    expect(&mut stream, b"COMMAND INFO get\r\n", described);
+    let replication: &[u8] = b"# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n";
+    expect(&mut stream, b"INFO replication\r\n", &[b"$48\r\n", replication].concat());
+    stream.write_all(b"HELLO 3\r\nECHO hi\r\n").unwrap();
+    read_to(&mut stream, b"$2\r\nhi\r\n");
+    let described: &[u8] = b"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n~1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n\
+        ~0\r\n~0\r\n~0\r\n~0\r\n";
+    expect(&mut stream, b"COMMAND INFO get\r\n", described);
+    expect(&mut stream, b"INFO replication\r\n", &[b"=52\r\ntxt:", replication].concat());
+    program.stop();
+}
+
 #[test]
 fn quit_closes_and_what_is_behind_it_is_not_executed() {
     let program = Program::start(&["redis", "--listen", "tcp://127.0.0.1:0"]);
@@ -87,13 +106,22 @@ fn counters_of_clients_on_several_loops_add_up() {
 }
 
 fn integer(stream: &mut impl Read) -> u64 {
-    let mut line = Vec::new();
-    while !line.ends_with(b"\r\n") {
+    String::from_utf8(read_to(stream, b"\r\n"))
+        .unwrap()
+        .trim_end()
+        .trim_start_matches(':')
+        .parse()
+        .unwrap()
+}
+
+fn read_to(stream: &mut impl Read, end: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
-        line.push(byte[0]);
+        bytes.push(byte[0]);
     }
-    String::from_utf8(line).unwrap().trim_end().trim_start_matches(':').parse().unwrap()
+    bytes
 }
 
 #[test]
