@@ -4,9 +4,16 @@ use mainspring_testkit::world::{Bug, Passed, REGRESSIONS, WorldRun};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
-fn worlds_keep_their_laws_and_meet_what_they_are_for() {
+fn two_hundred_seeds_pass() {
+    for seed in REGRESSIONS.iter().copied().chain(0..200) {
+        passed(seed);
+    }
+}
+
+#[test]
+fn worlds_meet_what_they_are_for() {
     let mut met = BTreeMap::<String, u64>::new();
-    for seed in REGRESSIONS.iter().copied().chain(0..SEEDS) {
+    for seed in 200..SEEDS {
         for (what, count) in passed(seed).met {
             *met.entry(what).or_default() += count;
         }

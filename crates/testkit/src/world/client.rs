@@ -169,16 +169,23 @@ impl Client {
         if self.kind == Kind::Chaos || self.kind == Kind::Room || excused {
             return Ok(());
         }
+        if outcome != Outcome::Ended {
+            return Ok(());
+        }
         let closed_by_peer = record.reason == Some(CloseReason::Peer);
-        let expected = self.expected_len();
-        if (closed_by_peer || record.detached)
-            && outcome == Outcome::Ended
-            && self.received.len() != expected
-        {
-            let got = self.received.len();
+        // A worker closes behind its answers, when it has seen the peer's end.
+        let closed_behind = self.kind == Kind::Worker
+            && record.reason == Some(CloseReason::Local)
+            && record.eof
+            && !cut_behind;
+        let (expected, got) = (self.expected_len(), self.received.len());
+        if (closed_by_peer || record.detached || closed_behind) && got != expected {
             return Err(format!("{who} got {got} of {expected} bytes before the end: {record:?}"));
         }
-        if closed_by_peer && outcome == Outcome::Ended && record.bytes_in != self.sent as u64 {
+        if closed_behind && record.notified.0 != record.notified.1 {
+            return Err(format!("{who} has every answer, but not every completion: {record:?}"));
+        }
+        if (closed_by_peer || closed_behind) && record.bytes_in != self.sent as u64 {
             let (sent, noted) = (self.sent, record.bytes_in);
             return Err(format!("{who} sent {sent} bytes, and the server counted {noted}"));
         }

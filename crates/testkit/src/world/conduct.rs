@@ -218,7 +218,7 @@ impl Service {
             let message = Bytes::copy_from_slice(&input.bytes()[..size]);
             input.consume(size);
             let taken = match state.way {
-                0 => self.send_back(conn.id(), message),
+                0 => self.send_back(state.token, conn.id(), message),
                 1 => self.post_back(conn.id(), message),
                 _ => self.offload_back(conn, message),
             };
@@ -237,18 +237,21 @@ impl Service {
         Action::Continue
     }
 
-    fn send_back(&mut self, id: ConnId, message: Bytes) -> bool {
+    fn send_back(&mut self, token: usize, id: ConnId, message: Bytes) -> bool {
         let len = message.len();
         let book = self.book.clone();
         let done = move |outcome| {
             let mut book = book.open();
             book.completions += 1;
-            book.completions_sent += u64::from(outcome == SendOutcome::Sent);
+            let sent = u64::from(outcome == SendOutcome::Sent);
+            book.completions_sent += sent;
+            book.conns[token].notified.1 += sent;
         };
         let taken = self.remote().send_notify(id, message, done).is_ok();
         if taken {
             let mut book = self.book.open();
             book.completions_owed += 1;
+            book.conns[token].notified.0 += 1;
             book.offer_later(id, len);
         }
         taken

@@ -74,6 +74,8 @@ pub(super) struct Record {
     offered_at_drained: u64,
     unsent_at_drained: u64,
     pub(super) bytes_in: u64,
+    /// Sends of which a completion is to tell the end, and how many ended well.
+    pub(super) notified: (u64, u64),
     /// A handler did something that excuses an answer cut short.
     pub(super) excused: bool,
     timers: Vec<(TimerId, Instant)>,
@@ -164,6 +166,7 @@ impl Ledger {
             offered_at_drained: 0,
             unsent_at_drained: 0,
             bytes_in: 0,
+            notified: (0, 0),
             excused: false,
             timers: Vec::new(),
             active: now,

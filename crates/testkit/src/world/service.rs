@@ -85,8 +85,14 @@ impl Service {
 
     /// Appends to the connection of the callback.
     pub(super) fn say(&self, conn: &mut Conn<'_>, bytes: &[u8]) {
-        self.book.open().offer(conn.id(), bytes.len());
+        let before = conn.out_bytes();
         conn.out().extend_from_slice(bytes);
+        let mut book = self.book.open();
+        book.offer(conn.id(), bytes.len());
+        let (after, most) = (conn.out_bytes(), self.plan.limits.output_max);
+        book.check(before <= most || after == before, || {
+            format!("{} has {before} unsent bytes, over {most}, and took more", conn.id())
+        });
     }
 
     /// Appends to another connection of the loop, and tells whether that is choked now.
