@@ -14,8 +14,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a good client may wait for one reply while others do their worst, on a busy machine.
-const BOUND: Duration = Duration::from_secs(1);
+/// What a good client may wait for one reply while others do their worst, on a busy machine and from a
+/// program that is not optimized.
+const BOUND: Duration = Duration::from_secs(2);
 /// Processor time below which a server counts as asleep: one tick of 10 ms in a second.
 const ASLEEP: f64 = 0.02;
 
@@ -50,8 +51,9 @@ fn reset_storm() {
 #[test]
 fn peers_that_never_read() {
     for protocol in Protocol::ALL {
-        // Small buffers in the kernel, so that what counts is soon what the server holds itself.
-        let address = "tcp://127.0.0.1:0?sndbuf=32k&rcvbuf=32k";
+        // Small buffers in the kernel, so that what counts is soon what the server holds itself, and the good
+        // client's turn comes after 100 small deliveries, not large ones.
+        let address = "tcp://127.0.0.1:0?sndbuf=32k&rcvbuf=8k";
         let server = Launch::of(protocol.demo()).listen(address).start();
         if protocol == Protocol::Redis {
             set_large_value(server.address());
@@ -180,6 +182,7 @@ fn byte_by_byte() {
         let slow: Vec<TcpStream> = (0..100).map(|_| connect(server.address())).collect();
         let worst = beside_a_good_client(protocol, server.address(), || {
             for byte in protocol.request() {
+                robust::pause(Duration::from_millis(10));
                 slow.iter().for_each(|mut stream| {
                     stream.write_all(std::slice::from_ref(byte)).expect("open");
                 });
@@ -299,7 +302,7 @@ fn beside_a_good_client(
 ) -> Duration {
     let stop = AtomicBool::new(false);
     let asked = AtomicUsize::new(0);
-    let worst = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let good = scope.spawn(|| {
             let stream = connect(address);
             let mut worst = Duration::ZERO;
@@ -313,12 +316,11 @@ fn beside_a_good_client(
             worst
         });
         let raised = Raised(&stop);
+        assert!(wait_until(HANG, || asked.load(Ordering::Relaxed) > 0), "not served even before");
         others();
         drop(raised);
         good.join().expect("a good client is served")
-    });
-    assert!(asked.into_inner() > 0, "the good client asked nothing");
-    worst
+    })
 }
 
 /// Raises a flag when it is dropped, be it by a test that fails: nobody waits for ever then.
