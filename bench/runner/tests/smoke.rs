@@ -37,7 +37,8 @@ fn every_http_and_redis_server_gives_right_replies() {
     for (kind, servers) in
         [("http", &["floor-http", "hyper-http", "threads-http"][..]), ("redis", &["floor-resp"])]
     {
-        let args = ["run", kind, "--quick", "--rounds", "1", "--window-ms", "50", "--repeats", "0"];
+        let args =
+            ["run", kind, "--quick", "--rounds", "1", "--window-ms", "200", "--repeats", "0"];
         let output = runner(&[&args[..], &["--root", &root_text]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");
