@@ -88,6 +88,6 @@ fn passed(seed: u64) -> Passed {
     WorldRun::default().seed(seed).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-const SEEDS: u64 = 1500;
-const REPEATED: u64 = 60;
-const SEEDS_FOR_BUG: u64 = 300;
+const SEEDS: u64 = 800;
+const REPEATED: u64 = 40;
+const SEEDS_FOR_BUG: u64 = 200;

@@ -152,7 +152,7 @@ impl Plan {
             message_bytes: rng.usize(16..=400),
             payload_max: 1 << rng.u32(6..=15),
             pipe_bytes: 1 << rng.u32(9..=16),
-            panics: rng.u8(..8) == 0,
+            panics: rng.u8(..3) == 0,
             ticks: rng.bool(),
         };
         plan.limits = limits(&mut rng, &plan);
@@ -205,7 +205,7 @@ fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
     limits.write_timeout = Some(Duration::from_millis(rng.u64(2_000..=5_000)));
     limits.linger = Duration::from_millis(rng.u64(1..=2_000));
     if plan.tight {
-        limits.output_max = limits.output_high + rng.usize(0..=32 << 10);
+        limits.output_max = limits.output_high + rng.usize(0..=2 << 10);
         limits.memory_max = limits.output_max + rng.usize(0..=64 << 10);
         limits.inbox_max = rng.usize(1..=64);
         limits.inbox_bytes_max = rng.usize(1 << 10..=1 << 16);
