@@ -180,6 +180,8 @@ pub(crate) fn log_to_stderr(level: Level) {
         .with_ansi(false)
         .with_target(false)
         .with_max_level(level)
+        // A failed write to a log that nobody reads would otherwise be a panic.
+        .log_internal_errors(false)
         .init();
 }
 

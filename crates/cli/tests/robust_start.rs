@@ -145,7 +145,6 @@ fn the_unix_path_is_removed_at_the_end() {
 
 /// Whoever reads the log may go away. The server cannot tell anybody, and serves on.
 #[test]
-#[ignore = "tracing-subscriber answers a failed write with a panic unless log_internal_errors(false) is set"]
 fn a_log_that_nobody_reads_harms_nothing() {
     let mut server: Server = Launch::of("echo").args(&["--log", "trace", "--trace"]).deaf().start();
     for _ in 0..10 {

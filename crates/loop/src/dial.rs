@@ -105,7 +105,9 @@ impl LoopState {
             Box::new(move |_, state| found(state, key, addrs))
         });
         if queued.is_err() {
-            tracing::warn!("too many jobs wait for the offload pool: a name is not resolved");
+            crate::panic::log(|| {
+                tracing::warn!("too many jobs wait for the offload pool: a name is not resolved")
+            });
             self.give_up(key, &io::ErrorKind::QuotaExceeded.into());
         }
     }
@@ -130,7 +132,7 @@ impl LoopState {
     }
 
     fn datagram_failed(&mut self, key: Key, error: &io::Error) {
-        tracing::warn!(?key, %error, "cannot open a datagram socket");
+        crate::panic::log(|| tracing::warn!(?key, %error, "cannot open a datagram socket"));
         self.remove_datagram(key);
     }
 

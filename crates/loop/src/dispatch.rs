@@ -42,7 +42,7 @@ impl Sink for Core {
 
     fn accept_failed(&mut self, listener: Key, error: io::Error) {
         self.state.counters.accept_errors.add(1);
-        tracing::warn!(?listener, %error, "cannot accept; trying again");
+        crate::panic::log(|| tracing::warn!(?listener, %error, "cannot accept; trying again"));
     }
 
     fn connected(&mut self, key: Key, local: Addr) {

@@ -37,7 +37,9 @@ impl<D: Driver> Loop<D> {
             }
             Order::Multicast { key, group, join } => {
                 if let Err(error) = self.driver.multicast(key, group, join) {
-                    tracing::warn!(?key, %group, join, %error, "multicast membership refused");
+                    crate::panic::log(
+                        || tracing::warn!(?key, %group, join, %error, "multicast membership refused"),
+                    );
                 }
             }
             Order::CloseSocket { key } => self.close_socket(key),
@@ -58,7 +60,9 @@ impl<D: Driver> Loop<D> {
                 self.core.state.mark_dirty(key);
             }
             Err(error) => {
-                tracing::warn!(?key, %error, "the poller cannot take a connection");
+                crate::panic::log(
+                    || tracing::warn!(?key, %error, "the poller cannot take a connection"),
+                );
                 conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
                 self.core.state.end_later(key);
             }

@@ -82,7 +82,9 @@ impl Pool {
         };
         match std::thread::Builder::new().name(name).spawn(work) {
             Ok(_) => *threads += 1,
-            Err(error) => tracing::error!(%error, "cannot start an offload thread"),
+            Err(error) => {
+                crate::panic::log(|| tracing::error!(%error, "cannot start an offload thread"))
+            }
         }
     }
 }

@@ -35,8 +35,15 @@ pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> Result<T, Caught> {
 
 impl Caught {
     pub(crate) fn log(&self, about: &dyn Debug) {
-        tracing::error!(?about, backtrace = %self.backtrace, "a callback panicked: {}", self.message);
+        let Self { message, backtrace } = self;
+        log(|| tracing::error!(?about, %backtrace, "a callback panicked: {message}"));
     }
+}
+
+/// Logs. A subscriber is user code too: one that panics, say because nobody reads its output any more,
+/// must not end the loop that has something to tell.
+pub(crate) fn log(statement: impl FnOnce()) {
+    let _ = caught(statement);
 }
 
 /// Counts and logs what a callback without an answer made of itself.

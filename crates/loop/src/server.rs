@@ -282,7 +282,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.control(Control::Stop);
         if let Err(error) = self.wait() {
-            tracing::error!(%error, "the server ended with an error");
+            crate::panic::log(|| tracing::error!(%error, "the server ended with an error"));
         }
     }
 }
@@ -477,13 +477,17 @@ fn pin_to(nth: Option<usize>) {
         sched_setaffinity(None, &one)
     });
     if let Err(error) = pinned {
-        tracing::warn!(loop_index = nth, %error, "cannot pin the loop to a processor");
+        crate::panic::log(
+            || tracing::warn!(loop_index = nth, %error, "cannot pin the loop to a processor"),
+        );
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn pin_to(nth: Option<usize>) {
     if let Some(nth) = nth {
-        tracing::warn!(loop_index = nth, "pinning is not available on this system");
+        crate::panic::log(|| {
+            tracing::warn!(loop_index = nth, "pinning is not available on this system")
+        });
     }
 }
