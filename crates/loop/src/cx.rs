@@ -23,7 +23,7 @@ impl Cx<'_> {
     /// The time at which the turn began, by the driver's clock.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.state.now
+        self.state.now()
     }
 
     /// This loop, counted from 0.

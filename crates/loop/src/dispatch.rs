@@ -13,7 +13,7 @@ use std::time::Instant;
 
 impl Sink for Core {
     fn begin(&mut self, now: Instant) {
-        self.state.now = now;
+        self.state.set_now(now);
         self.state.counters.wakeups.add(1);
         self.state.traffic = false;
     }
@@ -282,7 +282,7 @@ impl Core {
             self.state.traffic = true;
             self.take(post);
         }
-        while let Some(control) = self.state.controls.pop() {
+        for control in std::mem::take(&mut self.state.controls) {
             self.control(control);
         }
     }

@@ -119,14 +119,19 @@ impl<D: Driver> Loop<D> {
             conn.active = now;
             if sending == SendState::Waiting {
                 conn.flags.set(Flags::WAITING);
-                state.rearm_guard(key);
+                return state.waits(key);
             } else if let Some(spare) = conn.outbox.take_spare() {
                 state.spare.give(spare);
             }
         }
-        state.complete_sends(key);
-        state.recount(key);
-        state.check_marks(key);
+        // The usual reply has left at once, and nothing was owed or counted for it.
+        let settled = conn.outbox.is_empty()
+            && conn.counted == conn.carry.len()
+            && conn.extra.is_none()
+            && !conn.flags.has(Flags::CHOKED);
+        if !settled {
+            state.settle(key);
+        }
     }
 
     fn steer_input(&mut self, key: Key) {
@@ -145,8 +150,10 @@ impl<D: Driver> Loop<D> {
         if state.life == Life::Draining {
             state.close_if_done(key);
         }
-        let lingers_until = state.tick_after(state.limits.linger);
         let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
+        if conn.stage == Stage::Open && !conn.flags.has(Flags::FINISH) {
+            return;
+        }
         let everything_sent = conn.outbox.is_empty() && !conn.flags.has(Flags::WAITING);
         let eof = conn.flags.has(Flags::EOF);
         // Closing a socket on which the peer is still sending resets the connection, and the reset
@@ -158,17 +165,24 @@ impl<D: Driver> Loop<D> {
                 self.driver.release(key);
             }
             Stage::Closing if everything_sent && lingers => {
-                conn.stage = Stage::Lingering { until: lingers_until };
-                if conn.flags.raise(Flags::FINISHED) {
-                    self.driver.shutdown(key);
-                }
-                state.rearm_guard(key);
+                self.linger(key);
             }
             Stage::Closing if everything_sent => self.close(key),
             Stage::Lingering { .. } if eof => self.close(key),
             Stage::Open if everything_sent && conn.flags.has(Flags::FINISH) => self.end_output(key),
             _ => {}
         }
+    }
+
+    /// Ends this side's stream and waits for the peer's end.
+    fn linger(&mut self, key: Key) {
+        let until = self.core.state.tick_after(self.core.state.limits.linger);
+        let Some(conn) = self.core.state.conn(key) else { return };
+        conn.stage = Stage::Lingering { until };
+        if conn.flags.raise(Flags::FINISHED) {
+            self.driver.shutdown(key);
+        }
+        self.core.state.rearm_guard(key);
     }
 
     /// Ends this side's stream, and the connection if the peer's has ended too.
@@ -224,6 +238,19 @@ impl<D: Driver> Loop<D> {
 }
 
 impl crate::state::LoopState {
+    /// The kernel takes no more for now: the time for a write begins.
+    fn waits(&mut self, key: Key) {
+        self.rearm_guard(key);
+        self.settle(key);
+    }
+
+    /// Draws the consequences of what has left and what has not.
+    fn settle(&mut self, key: Key) {
+        self.complete_sends(key);
+        self.recount(key);
+        self.check_marks(key);
+    }
+
     /// Reports the sends whose last byte has left.
     fn complete_sends(&mut self, key: Key) {
         loop {

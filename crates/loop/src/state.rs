@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) struct LoopState {
     pub(crate) index: u16,
-    pub(crate) now: Instant,
+    now: Instant,
+    /// `now` in whole milliseconds since `base`.
+    tick: u64,
     /// The instant of tick 0.
     base: Instant,
     pub(crate) slots: Slab<Slot>,
@@ -128,6 +130,7 @@ impl LoopState {
         Self {
             index,
             now,
+            tick: 0,
             base: now,
             slots: Slab::new(),
             timers: TimerWheel::new(),
@@ -154,9 +157,20 @@ impl LoopState {
         }
     }
 
+    /// The time at which the turn began.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A turn begins. What counts in ticks is asked for often and reckoned once.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.now = now;
+        self.tick = now.saturating_duration_since(self.base).as_millis() as u64;
+    }
+
     /// The present tick: whole milliseconds since the loop was made.
     pub(crate) fn tick(&self) -> u64 {
-        self.now.saturating_duration_since(self.base).as_millis() as u64
+        self.tick
     }
 
     /// The first tick that is not before `after` from now. A timer is never early.

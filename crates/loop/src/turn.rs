@@ -52,7 +52,7 @@ impl<D: Driver> Loop<D> {
 
     /// Tells the handlers that the server is about to run.
     pub(crate) fn start(&mut self, info: &ServerInfo) -> Result<(), Error> {
-        self.core.state.now = self.driver.now();
+        self.core.state.set_now(self.driver.now());
         for host in 0..self.core.hosts.len() as u32 {
             let action = self.core.call(host, &"on_start", |hosted, state| {
                 hosted.start(&mut Cx { state, host }, info)
@@ -90,7 +90,7 @@ impl<D: Driver> Loop<D> {
     fn time_to_sleep(&mut self) -> Option<Duration> {
         let state = &mut self.core.state;
         let now = self.driver.now();
-        let length = now.saturating_duration_since(state.now).as_nanos() as u64;
+        let length = now.saturating_duration_since(state.now()).as_nanos() as u64;
         if length > state.counters.longest_turn_ns.get() {
             state.counters.longest_turn_ns.set(length);
         }
