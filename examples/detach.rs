@@ -1,5 +1,5 @@
-//! A connection that leaves its loop: lines are echoed until one says `upper`; from then on a thread of its
-//! own answers in capitals, with blocking reads and writes.
+//! A connection that leaves its loop: lines are echoed until one says `upper`; from then on a
+//! thread of its own answers in capitals, with blocking reads and writes.
 //!
 //! ```text
 //! $ cargo run --example detach -- tcp://127.0.0.1:5000
@@ -59,7 +59,8 @@ impl Handler for Lines {
             if leave && self.threads.load(Ordering::Relaxed) >= THREADS_MAX {
                 conn.out().extend_from_slice(b"all threads are busy\n");
             } else if leave {
-                // Sent before the connection leaves. What is unconsumed is the first that the thread reads.
+                // Sent before the connection leaves. What is unconsumed is the first that the
+                // thread reads.
                 conn.out().extend_from_slice(b"in capitals from here on\n");
                 return Action::Detach;
             }

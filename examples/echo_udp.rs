@@ -1,5 +1,5 @@
-//! Every datagram goes back to its sender. Answers of one turn leave together, in one system call where
-//! the kernel can.
+//! Every datagram goes back to its sender. Answers of one turn leave together, in one system call
+//! where the kernel can.
 //!
 //! ```text
 //! $ cargo run --example echo_udp -- udp://127.0.0.1:5000
@@ -28,7 +28,8 @@ impl Handler for EchoDatagrams {
     }
 
     fn on_datagram(&mut self, socket: &mut Datagram<'_>, _from: &Addr, bytes: &mut [u8]) -> Action {
-        // `Full`: the answer is dropped and counted, which is what a full network does to datagrams.
+        // `Full`: the answer is dropped and counted, which is what a full network does to
+        // datagrams.
         let _ = socket.reply(bytes);
         Action::Continue
     }

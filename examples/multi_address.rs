@@ -1,4 +1,5 @@
-//! One handler on several addresses at once, TCP, unix and UDP. It says which of them a client came by.
+//! One handler on several addresses at once, TCP, unix and UDP. It says which of them a client came
+//! by.
 //!
 //! ```text
 //! $ cargo run --example multi_address -- tcp://127.0.0.1:5000 unix://here.sock udp://127.0.0.1:5000
@@ -31,7 +32,8 @@ impl Handler for Greeter {
     type State = ();
 
     fn on_start(&mut self, _cx: &mut Cx<'_>, server: &ServerInfo) -> Action {
-        // The bound addresses, in the order of the `listen` calls: a listener is an index into them.
+        // The bound addresses, in the order of the `listen` calls: a listener is an index into
+        // them.
         self.addrs.clone_from(&server.addrs);
         Action::Continue
     }

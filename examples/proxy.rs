@@ -1,8 +1,9 @@
-//! Relays each connection to another server, dialled on the same loop. Whoever sends faster than the other
-//! end reads is paused, in both directions, so that a relay holds a bounded number of bytes.
+//! Relays each connection to another server, dialled on the same loop. Whoever sends faster than
+//! the other end reads is paused, in both directions, so that a relay holds a bounded number of
+//! bytes.
 //!
-//! The end of one direction is passed on while the other goes on, until it ends too or is silent for
-//! [`HALF_OPEN_TIMEOUT`].
+//! The end of one direction is passed on while the other goes on, until it ends too or is silent
+//! for [`HALF_OPEN_TIMEOUT`].
 //!
 //! ```text
 //! $ cargo run --example proxy -- tcp://127.0.0.1:5001 tcp://127.0.0.1:5000

@@ -1,4 +1,5 @@
-//! A small Redis: PING, GET, SET, DEL and QUIT over the RESP codec, pipelined, on one loop and so without a lock.
+//! A small Redis: PING, GET, SET, DEL and QUIT over the RESP codec, pipelined, on one loop and so
+//! without a lock.
 //!
 //! ```text
 //! $ cargo run --example redis -- tcp://127.0.0.1:6380

@@ -1,4 +1,5 @@
-//! Tells the time in ticks: whoever is connected gets a line at each, and none is sent to wait for a slow reader.
+//! Tells the time in ticks: whoever is connected gets a line at each, and none is sent to wait for
+//! a slow reader.
 //!
 //! ```text
 //! $ cargo run --example ticker -- 1000 tcp://127.0.0.1:5000
@@ -61,7 +62,8 @@ fn serve(address: &str, every: Duration) -> Result<(), Error> {
     })
 }
 
-/// Serves at the interval (in milliseconds) and the address on the command line until the process ends.
+/// Serves at the interval (in milliseconds) and the address on the command line until the process
+/// ends.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let every_ms = arguments.next().unwrap_or_else(|| "1000".to_owned());

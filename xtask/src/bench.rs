@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: our servers beside raw floors and peers, measured by the workspace in `bench/`.
+//! `cargo xtask bench`: our servers beside raw floors and peers, measured by the workspace in
+//! `bench/`.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

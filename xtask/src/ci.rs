@@ -42,8 +42,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The suite and the program that its clients talk to, both instrumented. Doc tests are left out: they
-/// run the same code, each linked anew.
+/// The suite and the program that its clients talk to, both instrumented. Doc tests are left out:
+/// they run the same code, each linked anew.
 fn address_sanitizer(report: &mut Report, workspace: &Workspace) {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("address sanitizer: not run, wants {ASAN_TARGET}");
@@ -53,8 +53,8 @@ fn address_sanitizer(report: &mut Report, workspace: &Workspace) {
     let instrumented = |args: &[&str]| -> Command {
         let mut command = in_root(workspace, args);
         command.args(["--target", ASAN_TARGET, "--target-dir"]).arg(&target);
-        // Sanitizers are unstable flags of rustc; the bootstrap switch lets the stable one take them, so
-        // that what is tested is what the released compiler makes.
+        // Sanitizers are unstable flags of rustc; the bootstrap switch lets the stable one take
+        // them, so that what is tested is what the released compiler makes.
         command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
         command.env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1");
         command

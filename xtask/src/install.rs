@@ -32,7 +32,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Makes sure that programs and client libraries are there; `peers` is where the libraries go.
 ///
-/// `peers/python` and `peers/node` are for `PYTHONPATH` and `NODE_PATH` (`peers/node/node_modules`).
+/// `peers/python` and `peers/node` are for `PYTHONPATH` and `NODE_PATH`
+/// (`peers/node/node_modules`).
 pub(crate) fn install(root: &Path, peers: &Path) -> Result<(), String> {
     install_programs()?;
     let pins = root.join("xtask").join("peers");

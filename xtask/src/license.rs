@@ -49,8 +49,8 @@ fn offenders(packages: &[Package], allowed: &[String]) -> Vec<String> {
     found
 }
 
-/// A reader of SPDX license expressions, version 2.3, annex D: `OR` binds weaker than `AND`, `WITH` binds
-/// strongest. Old manifests of cargo write `/` for `OR`.
+/// A reader of SPDX license expressions, version 2.3, annex D: `OR` binds weaker than `AND`, `WITH`
+/// binds strongest. Old manifests of cargo write `/` for `OR`.
 struct Expression<'a> {
     tokens: Vec<String>,
     next: usize,
@@ -58,7 +58,8 @@ struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    /// Whether the licenses `allowed` suffice to use something under `text`; `None`: not an expression.
+    /// Whether the licenses `allowed` suffice to use something under `text`; `None`: not an
+    /// expression.
     fn satisfied(text: &str, allowed: &'a [String]) -> Option<bool> {
         let spaced = text.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
         let tokens = spaced.split_whitespace().map(str::to_owned).collect();

@@ -128,7 +128,8 @@ impl Report {
 }
 
 impl Tally {
-    /// Adds one line of `cargo test`, if it is a summary: `test result: ok. 3 passed; 0 failed; ..`.
+    /// Adds one line of `cargo test`, if it is a summary: `test result: ok. 3 passed; 0 failed;
+    /// ..`.
     fn read(&mut self, line: &str) {
         let Some(rest) = line.strip_prefix("test result: ") else { return };
         for part in rest.split(['.', ';']) {

@@ -50,6 +50,10 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
         let mut tests = in_root(workspace, &["test", "--workspace", "--no-fail-fast"]);
         tests.env("MAINSPRING_PEERS", &peers).env("MAINSPRING_BIN", release_program(workspace));
         report.run(Step::new("tests", tests, TESTS_LIMIT));
+        let mut bench = in_root(workspace, &["test", "--locked", "--manifest-path"]);
+        bench.arg(workspace.root.join("bench").join("Cargo.toml"));
+        bench.arg("--target-dir").arg(workspace.target.join("bench"));
+        report.run(Step::new("tests, bench", bench, BUILD_LIMIT));
     } else {
         report.call("tests", || Err("not run: a step before them failed".to_owned()));
     }
@@ -80,6 +84,9 @@ fn gates(report: &mut Report, workspace: &Workspace) {
     fuzz_format.args(["--package", "mainspring-fuzz-smoke", "--manifest-path"]);
     fuzz_format.arg(fuzz::manifest(root));
     report.run(Step::new("format, fuzz", fuzz_format, BUILD_LIMIT));
+    let mut bench_format = in_root(workspace, &["fmt", "--all", "--check", "--manifest-path"]);
+    bench_format.arg(root.join("bench").join("Cargo.toml"));
+    report.run(Step::new("format, bench", bench_format, BUILD_LIMIT));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     report.run(Step::new("lints", in_root(workspace, &clippy), BUILD_LIMIT));
     let mut fuzz_clippy =

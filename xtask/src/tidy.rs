@@ -1,4 +1,5 @@
-//! `cargo xtask tidy`: house rules that the compiler does not know, all offenders listed as `file:line`.
+//! `cargo xtask tidy`: house rules that the compiler does not know, all offenders listed as
+//! `file:line`.
 
 mod capabilities;
 mod crates;

@@ -27,7 +27,8 @@ pub struct Arguments {
     /// Requests in flight per connection (pipelining), in a closed loop
     #[arg(long, short, default_value_t = 1, value_parser = positive)]
     pub depth: usize,
-    /// Open loop: requests per second over all connections; latency counts from when a request was due
+    /// Open loop: requests per second over all connections; latency counts from when a request was
+    /// due
     #[arg(long, conflicts_with = "depth")]
     pub rate: Option<f64>,
     #[command(flatten)]

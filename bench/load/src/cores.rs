@@ -1,7 +1,8 @@
 //! Time that each core was busy, from `/proc/stat`.
 //!
-//! Columns after the name (proc_stat(5)), in ticks of 10 ms: user, nice, system, idle, iowait, irq, softirq, steal.
-//! With a tickless kernel idle time is exact; so "busy" is taken as what was not idle, and is not sampled.
+//! Columns after the name (proc_stat(5)), in ticks of 10 ms: user, nice, system, idle, iowait, irq,
+//! softirq, steal. With a tickless kernel idle time is exact; so "busy" is taken as what was not
+//! idle, and is not sampled.
 
 use serde::{Deserialize, Serialize};
 

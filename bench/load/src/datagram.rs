@@ -1,4 +1,5 @@
-//! The closed loop over datagrams: each socket has `depth` of them in flight, numbered, and counts what is lost.
+//! The closed loop over datagrams: each socket has `depth` of them in flight, numbered, and counts
+//! what is lost.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;

@@ -63,8 +63,8 @@ pub trait Protocol {
     /// Appends the next request.
     fn request(&mut self, out: &mut Vec<u8>);
 
-    /// Takes replies from the beginning of `input`. `progress` is a number per connection, for protocols
-    /// that remember how far they came; what is not used comes again with more behind it.
+    /// Takes replies from the beginning of `input`. `progress` is a number per connection, for
+    /// protocols that remember how far they came; what is not used comes again with more behind it.
     ///
     /// # Errors
     ///

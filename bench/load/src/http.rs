@@ -1,4 +1,5 @@
-//! HTTP/1.1 GET on connections that stay open; replies are delimited by `Content-Length` (RFC 9112, 6.2).
+//! HTTP/1.1 GET on connections that stay open; replies are delimited by `Content-Length` (RFC 9112,
+//! 6.2).
 
 use crate::engine::{Protocol, Taken};
 use crate::fixed::excerpt;

@@ -1,9 +1,10 @@
 //! A load generator for benchmarks on one machine.
 //!
 //! One thread on raw epoll keeps `connections` connections busy, either in a *closed loop* (each
-//! connection has `depth` requests in flight; a reply lets the next one go) or in an *open loop* (requests are due
-//! at a fixed rate whatever the server does, and latency counts from the moment a request was due, so that
-//! a server that stalls cannot hide it: Tene, "How not to measure latency"). Every reply is verified.
+//! connection has `depth` requests in flight; a reply lets the next one go) or in an *open loop*
+//! (requests are due at a fixed rate whatever the server does, and latency counts from the moment a
+//! request was due, so that a server that stalls cannot hide it: Tene, "How not to measure
+//! latency"). Every reply is verified.
 //!
 //! The one line that it prints is a [`Report`] in JSON.
 #![forbid(unsafe_code)]

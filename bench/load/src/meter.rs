@@ -68,7 +68,8 @@ impl Meter {
         Ok(self.window.is_some())
     }
 
-    /// A reply at `now_ns` to a request that was sent (closed loop) or due (open loop) at `sent_ns`.
+    /// A reply at `now_ns` to a request that was sent (closed loop) or due (open loop) at
+    /// `sent_ns`.
     pub(crate) fn record(&mut self, sent_ns: u64, now_ns: u64) {
         let counts = if self.open {
             // Late replies count too: leaving them out would hide the stall that made them late.

@@ -11,7 +11,8 @@ pub struct Report {
     pub what: String,
     /// Requests answered within the window; in an open loop: due within it and answered.
     pub requests: u64,
-    /// Datagrams that were never answered, or open-loop requests unanswered two seconds after the end.
+    /// Datagrams that were never answered, or open-loop requests unanswered two seconds after the
+    /// end.
     pub lost: u64,
     /// Length of the window.
     pub seconds: f64,

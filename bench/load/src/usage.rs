@@ -1,8 +1,9 @@
 //! Time that a process spent on a core, from the scheduler.
 //!
-//! `/proc/PID/task/TID/schedstat` has three numbers (Documentation/scheduler/sched-stats.rst): "time spent on the cpu
-//! (in nanoseconds)", "time spent waiting on a runqueue (in nanoseconds)", "# of timeslices run on this cpu".
-//! For a thread that is running right now the first is as old as the last scheduler tick, a few milliseconds.
+//! `/proc/PID/task/TID/schedstat` has three numbers (Documentation/scheduler/sched-stats.rst):
+//! "time spent on the cpu (in nanoseconds)", "time spent waiting on a runqueue (in nanoseconds)",
+//! "# of timeslices run on this cpu". For a thread that is running right now the first is as old as
+//! the last scheduler tick, a few milliseconds.
 
 use std::ops::{Add, Sub};
 

@@ -67,8 +67,8 @@ impl Snapshot {
 }
 
 impl Window {
-    /// Seconds in which `core` ran something else than the process that used `own_cpu_s` of it, and seconds
-    /// that the hypervisor took.
+    /// Seconds in which `core` ran something else than the process that used `own_cpu_s` of it, and
+    /// seconds that the hypervisor took.
     #[must_use]
     pub fn foreign_s(&self, core: usize, own_cpu_s: f64) -> f64 {
         let Some(time) = self.cores.get(core) else { return 0.0 };

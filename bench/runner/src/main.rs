@@ -1,6 +1,7 @@
 //! The bench: servers and load side by side on two cores, in turns, with tables and plots.
 //!
-//! `runner run KIND` starts itself again as `runner serve ..` and `runner load ..`, so that one file is all there is.
+//! `runner run KIND` starts itself again as `runner serve ..` and `runner load ..`, so that one
+//! file is all there is.
 #![forbid(unsafe_code)]
 
 mod cases;

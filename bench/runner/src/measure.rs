@@ -53,7 +53,8 @@ pub(crate) struct Cell {
     pub(crate) failure: Option<String>,
 }
 
-/// Runs every suitable server in turn, `rounds` times over, so that a slow moment of the machine hits all alike.
+/// Runs every suitable server in turn, `rounds` times over, so that a slow moment of the machine
+/// hits all alike.
 pub(crate) fn interleaved(
     programs: &Programs,
     kind: Kind,

@@ -24,7 +24,8 @@ impl Cores {
 
 /// Starts a command on one core, where it and its threads stay.
 ///
-/// A child inherits the affinity of the thread that starts it; so this thread goes there for a moment.
+/// A child inherits the affinity of the thread that starts it; so this thread goes there for a
+/// moment.
 pub(crate) fn spawn_on(core: usize, command: &mut Command) -> io::Result<Child> {
     let before = sched_getaffinity(None)?;
     let mut only = CpuSet::new();

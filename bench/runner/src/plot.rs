@@ -11,7 +11,8 @@ const TOP: f64 = 52.0;
 const RATIO_MAX: f64 = 4.0;
 const COLORS: &[&str] = &["#8a8f98", "#c2410c", "#2563eb", "#15803d", "#7c3aed", "#b45309"];
 
-/// Server CPU per request as multiples of the floor's: a group for each case, a bar for each server.
+/// Server CPU per request as multiples of the floor's: a group for each case, a bar for each
+/// server.
 pub(crate) fn bars(title: &str, subtitle: &str, tables: &[Table]) -> String {
     let mut names: Vec<&str> = Vec::new();
     let mut body = String::new();

@@ -158,7 +158,8 @@ impl Running {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the line `NAME: ready on ADDRESS`, and goes on reading so that the server never waits for us.
+    /// Reads the line `NAME: ready on ADDRESS`, and goes on reading so that the server never waits
+    /// for us.
     fn announced(&mut self) -> Result<String, String> {
         let stdout = self.child.stdout.take().ok_or("its output is not ours")?;
         let (sender, receiver) = channel();

@@ -86,7 +86,8 @@ fn an_open_loop_keeps_its_rate_and_counts_latency_from_the_due_time() {
     server.wait().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-    // Due is exact: half a second at 2000/s, whatever the machine does meanwhile.
-    assert_eq!(report["requests"], 1000, "{text}");
+    // Half a second at 2000/s, whatever the machine does meanwhile, but for one at either end of the window.
+    let requests = report["requests"].as_u64().unwrap();
+    assert!((999..=1001).contains(&requests), "{text}");
     assert_eq!(report["lost"], 0, "{text}");
 }

@@ -8,7 +8,8 @@ use clap::{Parser, ValueEnum};
 use crate::listen::Address;
 use crate::{floor, hyper_http, mio_echo, threads, tokio_echo};
 
-/// One of the servers to measure against; prints `NAME: ready on ADDRESS` once it listens, and ends when it is killed.
+/// One of the servers to measure against; prints `NAME: ready on ADDRESS` once it listens, and ends
+/// when it is killed.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "servers", after_help = EXAMPLES)]
 pub struct Arguments {

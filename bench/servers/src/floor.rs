@@ -1,7 +1,8 @@
 //! The least that a server has to do: one thread on raw epoll, level-triggered.
 //!
-//! Per turn one `epoll_wait`, per readable connection one `recv` and one `send`, no copy that the protocol does not
-//! ask for. What does not go at once is kept, and the connection is not read until it has gone.
+//! Per turn one `epoll_wait`, per readable connection one `recv` and one `send`, no copy that the
+//! protocol does not ask for. What does not go at once is kept, and the connection is not read
+//! until it has gone.
 
 mod datagram;
 pub(crate) mod http;

@@ -1,8 +1,9 @@
 //! Servers to measure against, each as small as its way of working allows.
 //!
-//! The *floors* are what the kernel asks at least: raw epoll, level-triggered, one 64 KiB buffer shared by all
-//! connections, the reply sent at once from where it lies. The *peers* are what one would write on the
-//! library that they are named for. All have TCP_NODELAY on and read up to 64 KiB at once.
+//! The *floors* are what the kernel asks at least: raw epoll, level-triggered, one 64 KiB buffer
+//! shared by all connections, the reply sent at once from where it lies. The *peers* are what one
+//! would write on the library that they are named for. All have TCP_NODELAY on and read up to 64
+//! KiB at once.
 #![forbid(unsafe_code)]
 
 mod arguments;

@@ -92,7 +92,8 @@ impl Conn {
                 Err(error) => return Err(error),
             };
             self.pending.extend_from_slice(&buffer[sent..length]);
-            // A short read leaves nothing behind: mio's guide allows to stop here, and it saves a system call.
+            // A short read leaves nothing behind: mio's guide allows to stop here, and it saves a
+            // system call.
             if self.pending.is_empty() && length < buffer.len() {
                 return Ok(true);
             }

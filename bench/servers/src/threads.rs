@@ -1,4 +1,5 @@
-//! std only: a thread per connection that blocks, as evio's `net-echo-server` and `net-http-server` have a goroutine.
+//! std only: a thread per connection that blocks, as evio's `net-echo-server` and `net-http-server`
+//! have a goroutine.
 
 use std::io::{self, Read, Write};
 

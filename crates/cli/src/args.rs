@@ -97,8 +97,8 @@ pub(crate) struct RedisArguments {
     #[arg(long, value_name = "SIZE", default_value = "1g", help_heading = LIMITS)]
     pub(crate) input_max: Size,
 
-    /// Whether to append each change to a file before it is answered, and to replay that file at the
-    /// start; the file only grows
+    /// Whether to append each change to a file before it is answered, and to replay that file at
+    /// the start; the file only grows
     #[arg(long, value_name = "YES|NO", default_value = "no", help_heading = STORAGE)]
     pub(crate) appendonly: YesNo,
 
@@ -106,7 +106,8 @@ pub(crate) struct RedisArguments {
     #[arg(long, value_name = "NAME", default_value = "appendonly.aof", help_heading = STORAGE)]
     pub(crate) appendfilename: PathBuf,
 
-    /// Whether the file is on the disk (always), or only with the system (no), before a change is answered
+    /// Whether the file is on the disk (always), or only with the system (no), before a change is
+    /// answered
     #[arg(long, value_name = "WHEN", default_value = "always", help_heading = STORAGE)]
     pub(crate) appendfsync: Fsync,
 
@@ -144,8 +145,8 @@ pub(crate) struct ServiceArguments {
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENING)]
     pub(crate) listen: Vec<Address>,
 
-    /// Listen on a port of all interfaces; 0 lets the system choose; may be repeated [default without
-    /// --listen: echo 5000, redis 6380, http 8080]
+    /// Listen on a port of all interfaces; 0 lets the system choose; may be repeated [default
+    /// without --listen: echo 5000, redis 6380, http 8080]
     #[arg(long, short, value_name = "PORT", help_heading = LISTENING)]
     pub(crate) port: Vec<u16>,
 
@@ -189,8 +190,8 @@ pub(crate) struct ServiceArguments {
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub(crate) write_timeout: Timeout,
 
-    /// Close a connection with more unsent output, because its peer does not read; from a quarter of a
-    /// megabyte on nothing more is read from it [default: redis 1g, else 64m]
+    /// Close a connection with more unsent output, because its peer does not read; from a quarter
+    /// of a megabyte on nothing more is read from it [default: redis 1g, else 64m]
     #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
     pub(crate) output_max: Option<Size>,
 

@@ -1,4 +1,5 @@
-//! `mainspring http`: the same page for every request, by all the rules of HTTP/1.1 about where a request ends.
+//! `mainspring http`: the same page for every request, by all the rules of HTTP/1.1 about where a
+//! request ends.
 
 mod page;
 

@@ -1,7 +1,8 @@
 //! The program `mainspring`: echo, Redis and HTTP servers on Mainspring loops.
 //!
-//! Each subcommand is a [`Handler`](mainspring::Handler) and what of the command line is its own; starting, the
-//! line that says where it listens, signals and exit codes are [`service`]'s for all of them.
+//! Each subcommand is a [`Handler`](mainspring::Handler) and what of the command line is its own;
+//! starting, the line that says where it listens, signals and exit codes are [`service`]'s for all
+//! of them.
 #![forbid(unsafe_code)]
 
 mod args;

@@ -7,9 +7,10 @@
 //!  on_turn_end --------------------> append log: one write, one fsync --> then the replies leave
 //! ```
 //!
-//! All loops share one keyspace behind one lock, which is taken once for all commands of a delivery.
-//! Clients are answered in RESP2, after `HELLO 3` in RESP3. Not here: expiry (`EX` and its kin are syntax
-//! errors, `TTL` says that keys stay), other types than strings, transactions, publish and subscribe.
+//! All loops share one keyspace behind one lock, which is taken once for all commands of a
+//! delivery. Clients are answered in RESP2, after `HELLO 3` in RESP3. Not here: expiry (`EX` and
+//! its kin are syntax errors, `TTL` says that keys stay), other types than strings, transactions,
+//! publish and subscribe.
 
 mod append_log;
 mod commands;

@@ -69,8 +69,8 @@ fn send(mut client: &TcpStream) {
     std::io::Write::write_all(&mut client, Protocol::Echo.request()).expect("fits the buffers");
 }
 
-/// Moves those who have their reply from `waiting` to `served`, until `enough` of them and of how many
-/// the last look has found.
+/// Moves those who have their reply from `waiting` to `served`, until `enough` of them and of how
+/// many the last look has found.
 fn collect(
     waiting: &mut Vec<TcpStream>,
     served: &mut Vec<TcpStream>,

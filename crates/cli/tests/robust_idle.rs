@@ -11,8 +11,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// 50 open connections, 5 seconds: not one tick of 10 ms in any thread, and nobody even wakes up. The HTTP
-/// server, too, reads the clock for its dates only when there is a request.
+/// 50 open connections, 5 seconds: not one tick of 10 ms in any thread, and nobody even wakes up.
+/// The HTTP server, too, reads the clock for its dates only when there is a request.
 #[test]
 fn idle_servers_sleep() {
     let servers: Vec<(Protocol, Server, Vec<TcpStream>)> = Protocol::ALL

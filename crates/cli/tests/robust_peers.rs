@@ -14,8 +14,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a good client may wait for one reply while others do their worst, on a busy machine and from a
-/// program that is not optimized.
+/// What a good client may wait for one reply while others do their worst, on a busy machine and
+/// from a program that is not optimized.
 const BOUND: Duration = Duration::from_secs(2);
 /// Processor time below which a server counts as asleep: one tick of 10 ms in a second.
 const ASLEEP: f64 = 0.02;
@@ -46,13 +46,13 @@ fn reset_storm() {
     }
 }
 
-/// 100 clients ask for much and read nothing. What the server holds for them is bounded, and once they
-/// are choked it sleeps.
+/// 100 clients ask for much and read nothing. What the server holds for them is bounded, and once
+/// they are choked it sleeps.
 #[test]
 fn peers_that_never_read() {
     for protocol in Protocol::ALL {
-        // Small buffers in the kernel, so that what counts is soon what the server holds itself, and the good
-        // client's turn comes after 100 small deliveries, not large ones.
+        // Small buffers in the kernel, so that what counts is soon what the server holds itself,
+        // and the good client's turn comes after 100 small deliveries, not large ones.
         let address = "tcp://127.0.0.1:0?sndbuf=32k&rcvbuf=8k";
         let server = Launch::of(protocol.demo()).listen(address).start();
         if protocol == Protocol::Redis {
@@ -71,8 +71,8 @@ fn peers_that_never_read() {
         });
         assert!(worst < BOUND, "{protocol:?}: a good client waited {worst:?}");
 
-        // Per connection: 256 KiB of output at which reading stops, the replies to one more delivery,
-        // and the growth of a vector on its way there.
+        // Per connection: 256 KiB of output at which reading stops, the replies to one more
+        // delivery, and the growth of a vector on its way there.
         let grown = server.process().resident_kib().saturating_sub(before);
         assert!(grown < 100 * 1024, "{protocol:?}: grew by {grown} KiB for 100 deaf clients");
         let load = || server.process().load_over(Duration::from_millis(500));
@@ -135,7 +135,8 @@ fn a_stopped_server_serves_all_when_it_goes_on() {
     }
 }
 
-/// A client process that is stopped with a transfer under way delays nobody, and gets the rest later.
+/// A client process that is stopped with a transfer under way delays nobody, and gets the rest
+/// later.
 #[test]
 fn a_stopped_client_gets_the_rest_later() {
     let server = Launch::of("echo").start();
@@ -255,8 +256,8 @@ fn churn_leaves_nothing_behind() {
     ask(Protocol::Echo, &connect(address)).expect("served");
 }
 
-/// The answer to a malformed request arrives, and then the end, although the client goes on sending:
-/// a reset would destroy what the client has not read yet.
+/// The answer to a malformed request arrives, and then the end, although the client goes on
+/// sending: a reset would destroy what the client has not read yet.
 #[test]
 fn the_last_answer_survives_a_client_that_goes_on_sending() {
     for (demo, request, answer) in [

@@ -1,5 +1,5 @@
-//! Reads and writes that fall short: with tiny buffers in the kernel, on both sides, every transfer is cut into
-//! many pieces, and all of it arrives in order.
+//! Reads and writes that fall short: with tiny buffers in the kernel, on both sides, every transfer
+//! is cut into many pieces, and all of it arrives in order.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "clients live in real time")]
 
@@ -13,11 +13,12 @@ use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A few thousand bytes each way, of which a part is overhead. Much smaller ones hold no two segments, and the
-/// kernel's sender then waits for its timers, whoever serves.
+/// A few thousand bytes each way, of which a part is overhead. Much smaller ones hold no two
+/// segments, and the kernel's sender then waits for its timers, whoever serves.
 const TINY: &str = "sndbuf=4608&rcvbuf=4608";
 const TINY_BYTES: usize = 4608;
-/// RFC 9293, 3.7.1: "the default send MSS [is] 536". On the loopback device it would be the whole buffer.
+/// RFC 9293, 3.7.1: "the default send MSS [is] 536". On the loopback device it would be the whole
+/// buffer.
 const SEGMENT_BYTES: u32 = 536;
 const SEED: u64 = 0x73_686f_7274;
 const CLIENTS: u64 = 4;
@@ -118,8 +119,8 @@ fn beside_each_other(client: impl Fn(u64) + Sync) {
     });
 }
 
-/// The sizes are set before connecting: a window that shrinks later makes the kernel's sender wait for
-/// its timers, whoever serves.
+/// The sizes are set before connecting: a window that shrinks later makes the kernel's sender wait
+/// for its timers, whoever serves.
 fn connect_tiny(to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(TINY_BYTES).expect("a socket");

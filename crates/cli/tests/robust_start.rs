@@ -1,4 +1,5 @@
-//! Starts that fail leave nothing behind and say why; shared ports are shared; unix paths come and go.
+//! Starts that fail leave nothing behind and say why; shared ports are shared; unix paths come and
+//! go.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "clients live in real time")]
 

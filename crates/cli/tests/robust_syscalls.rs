@@ -117,8 +117,8 @@ fn ends_by_redis_and_http() {
         (Protocol::Http, b"nonsense\r\n\r\n"),
     ] {
         ends(protocol, last, Injection::of("close", "EIO"));
-        // An end of stream that is not sent makes the client wait until the server has lingered: 2 s.
-        // Once is enough.
+        // An end of stream that is not sent makes the client wait until the server has lingered: 2
+        // s. Once is enough.
         ends(protocol, last, Injection::of("shutdown", "ENOTCONN").times(1));
     }
 }

@@ -26,8 +26,9 @@ mod parse;
 ///          /run/x.sock   x.sock   @name                unix: a path; on Linux also an abstract name
 /// ```
 ///
-/// Bytes of a unix path that have a meaning here are written as `%` and two hexadecimal digits: `%`, `?`, `#`, an
-/// `@` in front, and what is not UTF-8. The scope of a link-local address is a number, `[fe80::1%2]:80`.
+/// Bytes of a unix path that have a meaning here are written as `%` and two hexadecimal digits:
+/// `%`, `?`, `#`, an `@` in front, and what is not UTF-8. The scope of a link-local address is a
+/// number, `[fe80::1%2]:80`.
 ///
 /// | option | for | values |
 /// |---|---|---|
@@ -41,12 +42,12 @@ mod parse;
 /// | `linger` | tcp | seconds or a duration, `0` to reset; `off` |
 /// | `gso`, `gro` | udp | boolean |
 ///
-/// tcp stands for tcp4 and tcp6 too, and udp likewise. A boolean is `true`, `false`, `1`, `0`, `yes`, `no`,
-/// `on` or `off` in upper or lower case; a duration is a whole number with `ms`, `s`, `m` or `h`. What each option
-/// does, and its default, stands at [`ListenOptions`].
+/// tcp stands for tcp4 and tcp6 too, and udp likewise. A boolean is `true`, `false`, `1`, `0`,
+/// `yes`, `no`, `on` or `off` in upper or lower case; a duration is a whole number with `ms`, `s`,
+/// `m` or `h`. What each option does, and its default, stands at [`ListenOptions`].
 ///
-/// Anything unknown, repeated or misplaced is an [`AddressError`] that names what is allowed. `Display` writes
-/// the address so that it parses to an equal one.
+/// Anything unknown, repeated or misplaced is an [`AddressError`] that names what is allowed.
+/// `Display` writes the address so that it parses to an equal one.
 ///
 /// ```
 /// use mainspring_io::{Address, Scheme};
@@ -137,8 +138,8 @@ impl Address {
         Self::at(Scheme::Udp, Place::Literal(without_flow(at)))
     }
 
-    /// The unix socket at a path, taken as it is: an `@` in front has no meaning here. A path that cannot
-    /// name a socket, such as an empty one, is an error when the socket is opened.
+    /// The unix socket at a path, taken as it is: an `@` in front has no meaning here. A path that
+    /// cannot name a socket, such as an empty one, is an error when the socket is opened.
     #[must_use]
     pub fn unix(path: impl AsRef<Path>) -> Self {
         Self::at(Scheme::Unix, Place::Unix(UnixAddr::Path(path.as_ref().into())))
@@ -200,12 +201,13 @@ impl Address {
 
     /// The addresses it stands for, in the resolver's order and each once; never an empty list.
     ///
-    /// A literal address and a unix name stand for themselves. No host stands for the unspecified address: `0.0.0.0` for
-    /// `tcp4` and `udp4`, else `[::]`, on which a listener serves IPv4 as well unless `ipv6only` is on (where the
-    /// host has no IPv6, it is the driver that falls back to `0.0.0.0`). A name gives its addresses of the scheme's family.
+    /// A literal address and a unix name stand for themselves. No host stands for the unspecified
+    /// address: `0.0.0.0` for `tcp4` and `udp4`, else `[::]`, on which a listener serves IPv4 as
+    /// well unless `ipv6only` is on (where the host has no IPv6, it is the driver that falls back
+    /// to `0.0.0.0`). A name gives its addresses of the scheme's family.
     ///
-    /// A name is looked up by the system, which **blocks**: do it at set-up or on the offload pool, never on a
-    /// running loop. [`is_literal`](Address::is_literal) tells.
+    /// A name is looked up by the system, which **blocks**: do it at set-up or on the offload pool,
+    /// never on a running loop. [`is_literal`](Address::is_literal) tells.
     ///
     /// # Errors
     ///

@@ -3,47 +3,52 @@
 //! A driver *delivers bytes*. It is neither a readiness poller, which would starve a completion
 //! ring, nor a set of operations with owned buffers, which would tax a readiness poller with a
 //! buffer per idle connection. The loop gives *standing orders* ([`listen`](Driver::listen),
-//! [`recv_start`](Driver::recv_start), ..) and outboxes ([`send`](Driver::send)); the driver answers
-//! through a [`Sink`] while it [`poll`](Driver::poll)s, lending bytes for the length of one call.
-//! During `poll` the driver is mutably borrowed, so nothing downstream can call it: data flows one
-//! way because the compiler sees to it.
+//! [`recv_start`](Driver::recv_start), ..) and outboxes ([`send`](Driver::send)); the driver
+//! answers through a [`Sink`] while it [`poll`](Driver::poll)s, lending bytes for the length of one
+//! call. During `poll` the driver is mutably borrowed, so nothing downstream can call it: data
+//! flows one way because the compiler sees to it.
 //!
 //! # The contract
 //!
 //! One suite in the test kit checks these clauses on every driver and cites them by number.
 //!
-//! * **D1** Events of one key arrive in order: `[connected] data* [eof] ... end`, where the end is exactly
-//!   one of `closed` or `released`, comes exactly once and last. The loop reuses the slot only then.
-//!   A listener and a datagram socket end with `closed` too.
+//! * **D1** Events of one key arrive in order: `[connected] data* [eof] ... end`, where the end is
+//!   exactly one of `closed` or `released`, comes exactly once and last. The loop reuses the slot
+//!   only then. A listener and a datagram socket end with `closed` too.
 //! * **D2** `data` and `datagram` lend their bytes for the call. The driver does not look at them
 //!   again; the callee may scribble (unmask, decrypt in place).
-//! * **D3** Nothing is delivered before the first `recv_start`. After `recv_stop` a bounded amount may still
-//!   be delivered, and the loop keeps it. (ready: none; ring: what the ring had taken; sim: by seed.)
-//! * **D4** [`Flow::Pause`] returned from `data` or `datagram` is a `recv_stop` that takes effect before
-//!   the next read that the driver itself would start.
+//! * **D3** Nothing is delivered before the first `recv_start`. After `recv_stop` a bounded amount
+//!   may still be delivered, and the loop keeps it. (ready: none; ring: what the ring had taken;
+//!   sim: by seed.)
+//! * **D4** [`Flow::Pause`] returned from `data` or `datagram` is a `recv_stop` that takes effect
+//!   before the next read that the driver itself would start.
 //! * **D5** The driver drains readiness or remembers that it has not: no event is lost because a
 //!   budget ran out. While something is remembered, `poll` does not sleep, and serves it before it
 //!   asks the kernel for more.
-//! * **D6** `send` takes what it can. [`SendState::Done`]: the outbox is empty and nothing is in flight.
-//!   [`SendState::Waiting`]: exactly one `sent` will follow, and only then may `send` be called again.
-//!   Order is kept. Bytes taken out of the outbox but not yet gone are counted
-//!   [in flight](Outbox::put_in_flight) until `sent` reports them or the key ends.
+//! * **D6** `send` takes what it can. [`SendState::Done`]: the outbox is empty and nothing is in
+//!   flight. [`SendState::Waiting`]: exactly one `sent` will follow, and only then may `send` be
+//!   called again. Order is kept. Bytes taken out of the outbox but not yet gone are counted [in
+//!   flight](Outbox::put_in_flight) until `sent` reports them or the key ends.
 //! * **D7** The driver tries the socket first and waits for writability only after a short write.
 //!   Spurious wakeups are its own affair.
-//! * **D8** An accepted socket is a value. It is adopted by this or another loop's driver, or dropped, which closes it.
-//! * **D9** All failure is per key, `failed` and then `closed`, except the loss of the poller itself,
-//!   which is the `Err` of `poll`. A lack of descriptors or memory, or an aborted handshake, never stops a
-//!   listener: accepting pauses with back-off, each failure is reported by `accept_failed`, and accepting resumes within a second of relief.
-//! * **D10** [`waker`](Driver::waker)`().wake()` from any thread ends the current or the next `poll`. Wakes coalesce; a wake
-//!   never blocks, and does no harm when the driver is gone.
-//! * **D11** The driver owns no policy: no timers beyond its own back-off, no limits but [`DriverLimits`](crate::DriverLimits), no
-//!   logging above debug. The clock is read once per `poll` and told by `begin`.
+//! * **D8** An accepted socket is a value. It is adopted by this or another loop's driver, or
+//!   dropped, which closes it.
+//! * **D9** All failure is per key, `failed` and then `closed`, except the loss of the poller
+//!   itself, which is the `Err` of `poll`. A lack of descriptors or memory, or an aborted
+//!   handshake, never stops a listener: accepting pauses with back-off, each failure is reported by
+//!   `accept_failed`, and accepting resumes within a second of relief.
+//! * **D10** [`waker`](Driver::waker)`().wake()` from any thread ends the current or the next
+//!   `poll`. Wakes coalesce; a wake never blocks, and does no harm when the driver is gone.
+//! * **D11** The driver owns no policy: no timers beyond its own back-off, no limits but
+//!   [`DriverLimits`](crate::DriverLimits), no logging above debug. The clock is read once per
+//!   `poll` and told by `begin`.
 //! * **D12** No allocation per event after warm-up, except for an accepted or connected socket.
-//! * **D13** Each datagram is one `datagram` call, empty ones included. Queued datagrams leave in one
-//!   system call where the kernel can.
+//! * **D13** Each datagram is one `datagram` call, empty ones included. Queued datagrams leave in
+//!   one system call where the kernel can.
 //!
-//! Orders for a key that the driver does not know, or knows in another generation, do nothing; a send
-//! for one answers `Done` if nothing is queued and otherwise `Waiting`, with no `sent` to follow.
+//! Orders for a key that the driver does not know, or knows in another generation, do nothing; a
+//! send for one answers `Done` if nothing is queued and otherwise `Waiting`, with no `sent` to
+//! follow.
 
 use crate::{Addr, DatagramOutbox, Key, ListenOptions, Outbox, OwnedStream, SocketOptions};
 use std::io;
@@ -63,7 +68,8 @@ pub trait Driver {
     ///
     /// # Errors
     ///
-    /// Whatever the system says to the address or an option that cannot be had. Nothing is left half open.
+    /// Whatever the system says to the address or an option that cannot be had. Nothing is left
+    /// half open.
     fn listen(&mut self, key: Key, at: &Addr, options: &ListenOptions) -> io::Result<Addr>;
 
     /// Opens a datagram socket and returns its bound address. It delivers after `recv_start`.
@@ -99,7 +105,8 @@ pub trait Driver {
     /// If the poller cannot take it; the socket is then closed and no event follows.
     fn adopt(&mut self, key: Key, stream: OwnedStream) -> io::Result<()>;
 
-    /// Gives the socket up: `released` follows in place of `closed`. Not to be called while a send is `Waiting`.
+    /// Gives the socket up: `released` follows in place of `closed`. Not to be called while a send
+    /// is `Waiting`.
     fn release(&mut self, key: Key);
 
     /// Changes options of an open stream or datagram socket.
@@ -141,7 +148,8 @@ pub trait Driver {
     /// What other threads end a sleeping `poll` with.
     fn waker(&self) -> Waker;
 
-    /// Sleeps until something happens, but at most for `timeout` (`None`: without limit), and delivers it.
+    /// Sleeps until something happens, but at most for `timeout` (`None`: without limit), and
+    /// delivers it.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The kernel as a deliverer of bytes.
 //!
-//! This crate holds everything that touches a socket, and the only unsafe code of the house. It does
-//! not know connections, handlers, protocols or policy: it carries [`Key`]s, takes orders, and lends
-//! bytes to a [`Sink`].
+//! This crate holds everything that touches a socket, and the only unsafe code of the house. It
+//! does not know connections, handlers, protocols or policy: it carries [`Key`]s, takes orders, and
+//! lends bytes to a [`Sink`].
 //!
 //! ```text
 //!              orders: listen, connect, recv_start, send(outbox), close

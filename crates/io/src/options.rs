@@ -5,23 +5,25 @@ use std::time::Duration;
 
 use crate::Scheme;
 
-/// How to open a listening or datagram socket. `Default` is what an address without options asks for.
+/// How to open a listening or datagram socket. `Default` is what an address without options asks
+/// for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Whether several sockets may share the address, the kernel choosing among them (`SO_REUSEPORT`).
-    /// `None`: only where a server opens one listener per loop.
+    /// Whether several sockets may share the address, the kernel choosing among them
+    /// (`SO_REUSEPORT`). `None`: only where a server opens one listener per loop.
     pub reuseport: Option<bool>,
-    /// How many connections may wait to be accepted. `None`: 4096. The kernel lowers it to its own limit
-    /// (`net.core.somaxconn`).
+    /// How many connections may wait to be accepted. `None`: 4096. The kernel lowers it to its own
+    /// limit (`net.core.somaxconn`).
     pub backlog: Option<u32>,
     /// Whether an IPv6 socket refuses IPv4 peers. `None`: no, an IPv6 socket serves both.
     pub ipv6only: Option<bool>,
     /// The options that every socket has, accepted ones included.
     pub socket: SocketOptions,
-    /// Whether datagrams of one size to one peer leave as one segmented buffer (UDP, Linux). Default: no.
+    /// Whether datagrams of one size to one peer leave as one segmented buffer (UDP, Linux).
+    /// Default: no.
     pub gso: bool,
-    /// Whether the kernel may join received datagrams of one sender; they are delivered one by one all the
-    /// same (UDP, Linux). Default: no.
+    /// Whether the kernel may join received datagrams of one sender; they are delivered one by one
+    /// all the same (UDP, Linux). Default: no.
     pub gro: bool,
 }
 
@@ -36,15 +38,15 @@ pub struct SocketOptions {
     pub recv_buffer: Option<usize>,
     /// Size of the kernel's send buffer in bytes (`SO_SNDBUF`). `None`: the system's choice.
     pub send_buffer: Option<usize>,
-    /// What closing does with unsent bytes (`SO_LINGER`). `None`: the system's default, to send them in the
-    /// background.
+    /// What closing does with unsent bytes (`SO_LINGER`). `None`: the system's default, to send
+    /// them in the background.
     pub linger: Option<Linger>,
 }
 
 /// When an idle TCP peer is probed, and when it is given up.
 ///
-/// Systems count these times in whole seconds. What is set is rounded up, so that a time below a second
-/// becomes one second and not none: see [`in_whole_seconds`](Keepalive::in_whole_seconds).
+/// Systems count these times in whole seconds. What is set is rounded up, so that a time below a
+/// second becomes one second and not none: see [`in_whole_seconds`](Keepalive::in_whole_seconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// How long the peer is silent before the first probe.
@@ -75,13 +77,14 @@ impl Keepalive {
 pub enum Linger {
     /// Closing returns at once; the kernel goes on sending.
     Off,
-    /// The kernel keeps trying for this long, in whole seconds, rounded up. Zero drops the bytes and resets the
-    /// connection.
+    /// The kernel keeps trying for this long, in whole seconds, rounded up. Zero drops the bytes
+    /// and resets the connection.
     For(Duration),
 }
 
 impl Linger {
-    /// The time as `SO_LINGER` takes it: whole seconds, rounded up; `None` for [`Off`](Linger::Off).
+    /// The time as `SO_LINGER` takes it: whole seconds, rounded up; `None` for
+    /// [`Off`](Linger::Off).
     #[must_use]
     pub fn time(self) -> Option<Duration> {
         match self {
@@ -237,7 +240,8 @@ impl OptionPairs {
         Some(())
     }
 
-    /// The options, once all pairs are taken. `Err` names an option that says how to probe while probing is off.
+    /// The options, once all pairs are taken. `Err` names an option that says how to probe while
+    /// probing is off.
     pub(crate) fn finish(self) -> Result<ListenOptions, OptionName> {
         let mut options = self.options;
         let (interval, count) = (self.keepalive_interval, self.keepalive_count);

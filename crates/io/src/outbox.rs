@@ -95,7 +95,8 @@ impl Outbox {
         self.in_flight
     }
 
-    /// For drivers that complete later: `count` bytes taken out by [`pop`](Outbox::pop) now belong to the driver.
+    /// For drivers that complete later: `count` bytes taken out by [`pop`](Outbox::pop) now belong
+    /// to the driver.
     pub fn put_in_flight(&mut self, count: usize) {
         self.in_flight += count;
     }
@@ -109,7 +110,8 @@ impl Outbox {
         self.in_flight = self.in_flight.checked_sub(count).expect("more bytes sent than in flight");
     }
 
-    /// The queued bytes if they are contiguous, which they are unless a write fell short or shared bytes are queued.
+    /// The queued bytes if they are contiguous, which they are unless a write fell short or shared
+    /// bytes are queued.
     #[must_use]
     pub fn contiguous(&self) -> Option<&[u8]> {
         match self.ahead {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A connected stream socket, owned as a value and free to move between threads.
 ///
-/// It comes out of a driver in two ways, as an [accepted](crate::Sink::accepted) connection and as a
-/// [released](crate::Sink::released) one, and goes into a driver by
+/// It comes out of a driver in two ways, as an [accepted](crate::Sink::accepted) connection and as
+/// a [released](crate::Sink::released) one, and goes into a driver by
 /// [`adopt`](crate::Driver::adopt). Dropping it closes it.
 #[derive(Debug)]
 #[non_exhaustive]

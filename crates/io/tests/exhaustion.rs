@@ -1,5 +1,5 @@
-//! Out of descriptors: the server serves on, takes no processor time, and accepts again after relief
-//! (D9). The limit holds for a process, hence the children.
+//! Out of descriptors: the server serves on, takes no processor time, and accepts again after
+//! relief (D9). The limit holds for a process, hence the children.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 

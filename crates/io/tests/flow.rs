@@ -1,5 +1,5 @@
-//! Many connections that stop and go at random: every byte arrives, in order, and every end is seen.
-//! A lost edge shows as a connection that waits for ever.
+//! Many connections that stop and go at random: every byte arrives, in order, and every end is
+//! seen. A lost edge shows as a connection that waits for ever.
 #![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
 mod recorder;

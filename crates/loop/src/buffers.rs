@@ -2,8 +2,8 @@
 
 /// Empty vectors kept for the next connection that has something to say or to carry.
 ///
-/// An idle connection holds no buffer; a busy one takes one from here and gives it back, so that a warm
-/// loop does not allocate. The pool is bounded in number and in bytes, and a vector that grew
+/// An idle connection holds no buffer; a busy one takes one from here and gives it back, so that a
+/// warm loop does not allocate. The pool is bounded in number and in bytes, and a vector that grew
 /// beyond [`CAPACITY_MAX`](Self::CAPACITY_MAX) is freed rather than kept.
 #[derive(Default)]
 pub(crate) struct Buffers {

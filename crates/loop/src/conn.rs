@@ -1,8 +1,15 @@
 //! A connection inside a callback.
 
-use crate::order::Order;
-use crate::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
+pub(crate) mod completion;
+pub(crate) mod detached;
+pub(crate) mod id;
+pub(crate) mod input;
+pub(crate) mod reason;
+pub(crate) mod slot;
+
+use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
 use crate::state::{Install, LoopState};
+use crate::turn::order::Order;
 use crate::{ConnId, ConnStats, Cx, Handler, HostId, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
@@ -10,8 +17,9 @@ use std::time::Duration;
 
 /// A connection, for the length of one callback.
 ///
-/// What is appended to [`out`](Conn::out) leaves after the turn in one system call. How the connection
-/// goes on is said by the callback's [`Action`](crate::Action). To reach it later or from elsewhere, keep its [`id`](Conn::id).
+/// What is appended to [`out`](Conn::out) leaves after the turn in one system call. How the
+/// connection goes on is said by the callback's [`Action`](crate::Action). To reach it later or
+/// from elsewhere, keep its [`id`](Conn::id).
 pub struct Conn<'a> {
     pub(crate) state: &'a mut LoopState,
     pub(crate) key: Key,
@@ -37,7 +45,8 @@ impl Conn<'_> {
         &self.slot().local
     }
 
-    /// Which of [`ServerInfo::addrs`](crate::ServerInfo::addrs) it was accepted on; `None` if it was dialled.
+    /// Which of [`ServerInfo::addrs`](crate::ServerInfo::addrs) it was accepted on; `None` if it
+    /// was dialled.
     #[must_use]
     pub fn listener(&self) -> Option<usize> {
         let listener = self.slot().listener;
@@ -54,14 +63,15 @@ impl Conn<'_> {
     /// Where output is appended. It holds only bytes that no send has touched, so that what a
     /// callback appended it may also take back.
     ///
-    /// A connection over [`Limits::output_max`](crate::Limits::output_max) is about to be closed; what is
-    /// appended then is dropped and counted.
+    /// A connection over [`Limits::output_max`](crate::Limits::output_max) is about to be closed;
+    /// what is appended then is dropped and counted.
     #[must_use]
     pub fn out(&mut self) -> &mut Vec<u8> {
         self.state.output(self.key)
     }
 
-    /// Queues bytes that other connections may share, behind everything queued so far, without copying them.
+    /// Queues bytes that other connections may share, behind everything queued so far, without
+    /// copying them.
     pub fn send_shared(&mut self, bytes: Bytes) {
         self.state.send_shared(self.key, bytes, None);
     }
@@ -72,9 +82,9 @@ impl Conn<'_> {
         self.slot().outbox.len()
     }
 
-    /// Whether unsent output is over [`Limits::output_high`](crate::Limits::output_high). A handler that answers
-    /// many requests from one delivery stops here and leaves the rest unconsumed: it is delivered
-    /// again when the output has drained.
+    /// Whether unsent output is over [`Limits::output_high`](crate::Limits::output_high). A handler
+    /// that answers many requests from one delivery stops here and leaves the rest unconsumed: it
+    /// is delivered again when the output has drained.
     #[must_use]
     pub fn is_choked(&self) -> bool {
         self.out_bytes() > self.state.limits.output_high
@@ -96,7 +106,8 @@ impl Conn<'_> {
         self.state.cancel_user_timer(self.key, id)
     }
 
-    /// Closes the connection with [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout) when no byte passes for `timeout`, in place of
+    /// Closes the connection with [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout)
+    /// when no byte passes for `timeout`, in place of
     /// [`Limits::idle_timeout`](crate::Limits::idle_timeout). `None` lifts the timeout.
     pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         let idle_ms = timeout.map_or(0, idle_ms);
@@ -109,8 +120,9 @@ impl Conn<'_> {
         self.state.orders.push_back(Order::SetOptions { key: self.key, options });
     }
 
-    /// Keeps a graceful stop from closing the connection before the drain deadline (`true`), because an
-    /// answer to it is being made elsewhere. Without it, a connection counts as done when it has no unsent output and no unconsumed input.
+    /// Keeps a graceful stop from closing the connection before the drain deadline (`true`),
+    /// because an answer to it is being made elsewhere. Without it, a connection counts as done
+    /// when it has no unsent output and no unconsumed input.
     pub fn set_busy(&mut self, busy: bool) {
         let flags = &mut self.slot_mut().flags;
         if busy {
@@ -121,15 +133,16 @@ impl Conn<'_> {
         self.state.mark_dirty(self.key);
     }
 
-    /// Ends this side's stream when what is queued has been sent, and goes on receiving. What is appended
-    /// after the end is dropped and counted. When the peer's stream has ended too, the connection is closed.
+    /// Ends this side's stream when what is queued has been sent, and goes on receiving. What is
+    /// appended after the end is dropped and counted. When the peer's stream has ended too, the
+    /// connection is closed.
     pub fn finish(&mut self) {
         self.slot_mut().flags.set(Flags::FINISH);
         self.state.mark_dirty(self.key);
     }
 
-    /// Reads from the connection however much of its output waits (`true`), or not while that is over
-    /// [`Limits::output_high`](crate::Limits::output_high) (`false`, the default).
+    /// Reads from the connection however much of its output waits (`true`), or not while that is
+    /// over [`Limits::output_high`](crate::Limits::output_high) (`false`, the default).
     ///
     /// The default is right where output answers input. A relay, whose output is what another
     /// connection received, pauses that one instead; two relays that both waited for their own
@@ -144,8 +157,9 @@ impl Conn<'_> {
         self.state.mark_dirty(self.key);
     }
 
-    /// Gives the connection to another handler of this loop when the callback has returned. The present
-    /// state is dropped without `on_close`; unconsumed input is delivered to the new handler.
+    /// Gives the connection to another handler of this loop when the callback has returned. The
+    /// present state is dropped without `on_close`; unconsumed input is delivered to the new
+    /// handler.
     pub fn handoff<H: Handler>(&mut self, to: HostId<H>, state: H::State) {
         self.state.installs.push(Install { key: self.key, host: to.index, state: Box::new(state) });
     }

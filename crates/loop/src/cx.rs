@@ -1,7 +1,7 @@
 //! The rest of the loop inside a callback.
 
-use crate::shared::Control;
-use crate::slot::{Flags, Slot, Stage};
+use crate::conn::slot::{Flags, Slot, Stage};
+use crate::server::shared::Control;
 use crate::state::LoopState;
 use crate::{CloseReason, Conn, ConnId, Datagram, Handler, HostId, LoopStats, Remote};
 use bytes::Bytes;
@@ -32,8 +32,8 @@ impl Cx<'_> {
         self.state.index.into()
     }
 
-    /// Another connection of this loop, if it is open or being dialled. What is appended to the output
-    /// of one that is being dialled leaves when it is up.
+    /// Another connection of this loop, if it is open or being dialled. What is appended to the
+    /// output of one that is being dialled leaves when it is up.
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_>> {
         let key = self.state.key_of(id)?;
         Some(Conn { state: self.state, key })
@@ -90,8 +90,8 @@ impl Cx<'_> {
         self.with_key(id, |state, key| state.escalate(key, Stage::Aborting, CloseReason::Aborted))
     }
 
-    /// Queues the same bytes on many connections of this loop without copying them. Returns how many
-    /// took them; ids that are not open here are left out.
+    /// Queues the same bytes on many connections of this loop without copying them. Returns how
+    /// many took them; ids that are not open here are left out.
     pub fn broadcast(&mut self, bytes: &Bytes, to: &[ConnId]) -> usize {
         let mut taken = 0;
         for id in to {
@@ -103,7 +103,8 @@ impl Cx<'_> {
         taken
     }
 
-    /// The id of the handler that is being called, to dial, to hand connections to, or to make a [`Remote`] from.
+    /// The id of the handler that is being called, to dial, to hand connections to, or to make a
+    /// [`Remote`] from.
     ///
     /// # Panics
     ///
@@ -145,7 +146,8 @@ impl Cx<'_> {
         self.state.counters.snapshot()
     }
 
-    /// The next number of the loop's random sequence, which the server's seed determines. Not for secrets.
+    /// The next number of the loop's random sequence, which the server's seed determines. Not for
+    /// secrets.
     pub fn random(&mut self) -> u64 {
         self.state.rng.u64(..)
     }

@@ -1,8 +1,8 @@
 //! A datagram socket inside a callback.
 
-use crate::order::Order;
-use crate::slot::{DatagramSlot, NO_LISTENER};
+use crate::conn::slot::{DatagramSlot, NO_LISTENER};
 use crate::state::LoopState;
+use crate::turn::order::Order;
 use crate::{ConnId, Cx, Full};
 use mainspring_io::{Addr, Key};
 use std::net::IpAddr;
@@ -44,11 +44,13 @@ impl Datagram<'_> {
         Cx { state: self.state, host }
     }
 
-    /// Answers the datagram that the callback is about; outside of one, or on a dialled socket, sends to the peer.
+    /// Answers the datagram that the callback is about; outside of one, or on a dialled socket,
+    /// sends to the peer.
     ///
     /// # Errors
     ///
-    /// [`Full`] if [`Limits::datagrams_max`](crate::Limits::datagrams_max) is reached; the datagram is dropped and counted.
+    /// [`Full`] if [`Limits::datagrams_max`](crate::Limits::datagrams_max) is reached; the datagram
+    /// is dropped and counted.
     pub fn reply(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let to = if self.slot().peer.is_some() { None } else { self.from.cloned() };
         self.queue(to, bytes)

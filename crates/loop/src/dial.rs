@@ -1,20 +1,21 @@
 //! Connections that start here.
 
-use crate::order::Order;
-use crate::slot::{ConnSlot, DatagramSlot, Flags, NO_LISTENER, Slot, Stage};
+use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, NO_LISTENER, Slot, Stage};
 use crate::state::{Install, Life, LoopState};
 use crate::turn::Loop;
+use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
 use std::io;
 use std::net::Ipv4Addr;
 
 impl Cx<'_> {
-    /// Dials a stream address on this loop for the handler `host`. `on_connected` follows, or `on_close` with
-    /// the reason; either gets the given state.
+    /// Dials a stream address on this loop for the handler `host`. `on_connected` follows, or
+    /// `on_close` with the reason; either gets the given state.
     ///
     /// A host name is resolved on the offload pool; the addresses found are tried one after the
-    /// other. All of it has to be done within [`Limits::dial_timeout`](crate::Limits::dial_timeout).
+    /// other. All of it has to be done within
+    /// [`Limits::dial_timeout`](crate::Limits::dial_timeout).
     ///
     /// # Errors
     ///
@@ -23,7 +24,8 @@ impl Cx<'_> {
     ///
     /// # Panics
     ///
-    /// If the address is a datagram address; those are for [`connect_datagram`](Cx::connect_datagram).
+    /// If the address is a datagram address; those are for
+    /// [`connect_datagram`](Cx::connect_datagram).
     pub fn connect<H: Handler>(
         &mut self,
         host: HostId<H>,
@@ -49,9 +51,9 @@ impl Cx<'_> {
         Ok(loop_.id_of(key))
     }
 
-    /// Opens a datagram socket to one peer for the handler `host`, whose `on_datagram` gets the answers.
-    /// What is queued on it before it is open leaves when it is. If it cannot be opened, a log line
-    /// says why, and [`Cx::datagram`] does not find it any more.
+    /// Opens a datagram socket to one peer for the handler `host`, whose `on_datagram` gets the
+    /// answers. What is queued on it before it is open leaves when it is. If it cannot be opened, a
+    /// log line says why, and [`Cx::datagram`] does not find it any more.
     ///
     /// # Errors
     ///

@@ -1,5 +1,7 @@
 //! What a user writes: the events of a server.
 
+pub(crate) mod host;
+
 use crate::{CloseReason, Conn, ConnId, Cx, Datagram, Detached, Input, TimerId};
 use mainspring_io::Addr;
 use std::time::Duration;
@@ -17,9 +19,9 @@ use std::time::Duration;
 /// steers its own connection by the [`Action`] it returns, other connections of the loop through
 /// [`Cx`], other loops through [`Remote`](crate::Remote).
 ///
-/// A callback that panics closes its connection ([`CloseReason::Panicked`]), is counted and logged with a
-/// backtrace; the loop and the other connections go on. The handler value itself lives on, so keep it
-/// consistent where you call code that may panic.
+/// A callback that panics closes its connection ([`CloseReason::Panicked`]), is counted and logged
+/// with a backtrace; the loop and the other connections go on. The handler value itself lives on,
+/// so keep it consistent where you call code that may panic.
 pub trait Handler: 'static {
     /// What the handler knows about one connection.
     type State: 'static;
@@ -31,7 +33,8 @@ pub trait Handler: 'static {
         Action::Continue
     }
 
-    /// A connection was accepted. What is appended to [`Conn::out`] is sent before anything is read, also when it is refused.
+    /// A connection was accepted. What is appended to [`Conn::out`] is sent before anything is
+    /// read, also when it is refused.
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Self::State>;
 
     /// A connection that this handler dialled is up; its state is the one given to [`Cx::connect`].
@@ -82,21 +85,24 @@ pub trait Handler: 'static {
         let _ = (state, socket, cx);
     }
 
-    /// A datagram arrived, empty ones included. Only `Continue`, `Close` (the socket) and `Shutdown` mean something.
+    /// A datagram arrived, empty ones included. Only `Continue`, `Close` (the socket) and
+    /// `Shutdown` mean something.
     fn on_datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action {
         let _ = (socket, from, bytes);
         Action::Continue
     }
 
     /// Called on loop 0 right after the start and then as the answer says; see
-    /// [`Shard::tick_on_every_loop`](crate::Shard::tick_on_every_loop). A tick that panics is the handler's last.
+    /// [`Shard::tick_on_every_loop`](crate::Shard::tick_on_every_loop). A tick that panics is the
+    /// handler's last.
     fn on_tick(&mut self, cx: &mut Cx<'_>) -> Tick {
         let _ = cx;
         Tick::Stop
     }
 
-    /// The turn is over and the handler's replies are about to leave: the place for one write-ahead or one
-    /// `fsync` for all of them. Called only when a connection of this handler has something to send.
+    /// The turn is over and the handler's replies are about to leave: the place for one write-ahead
+    /// or one `fsync` for all of them. Called only when a connection of this handler has something
+    /// to send.
     fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
         let _ = cx;
     }
@@ -150,14 +156,16 @@ pub enum Opened<S> {
     Accept(S),
     /// Serve it with this state, and do what the action says.
     AcceptThen(S, Action),
-    /// Close it after sending what was appended to its output. No `on_close` follows: there is no state.
+    /// Close it after sending what was appended to its output. No `on_close` follows: there is no
+    /// state.
     Refuse,
 }
 
 /// When to tick again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// This long after the present tick, counted from when its turn began. Zero is once per turn without sleep.
+    /// This long after the present tick, counted from when its turn began. Zero is once per turn
+    /// without sleep.
     After(Duration),
     /// After `idle`, or as soon as there was traffic, but never within `busy` of the present tick.
     Adaptive {
@@ -174,7 +182,8 @@ pub enum Tick {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerInfo {
-    /// The bound addresses in the order in which they were listened on; [`Conn::listener`] is an index into them.
+    /// The bound addresses in the order in which they were listened on; [`Conn::listener`] is an
+    /// index into them.
     pub addrs: Vec<Addr>,
     /// How many loops serve them.
     pub loops: usize,

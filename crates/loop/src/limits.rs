@@ -7,14 +7,15 @@ use std::time::Duration;
 ///
 /// Fields may be added: write `Limits { idle_timeout: .., ..Limits::default() }`.
 ///
-/// Byte counts are of buffers that the loop holds for connections: replies not yet sent and input not yet consumed.
+/// Byte counts are of buffers that the loop holds for connections: replies not yet sent and input
+/// not yet consumed.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections of the whole server. One more is accepted and closed at once, counted as
     /// refused. Default: no limit but the descriptors.
     pub connections_max: usize,
-    /// Input that a handler has left unconsumed on one connection. Beyond it the connection is closed
-    /// with [`CloseReason::InputTooLong`](crate::CloseReason::InputTooLong). Default 1 MiB.
+    /// Input that a handler has left unconsumed on one connection. Beyond it the connection is
+    /// closed with [`CloseReason::InputTooLong`](crate::CloseReason::InputTooLong). Default 1 MiB.
     pub input_max: usize,
     /// Unsent output of one connection above which the loop stops reading from it, so that a peer
     /// that does not read cannot make more work. Default 256 KiB.
@@ -22,37 +23,43 @@ pub struct Limits {
     /// Unsent output at which reading goes on and `on_drained` is called. Default 64 KiB.
     pub output_low: usize,
     /// Unsent output of one connection. Beyond it the connection is closed with
-    /// [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer) and what is unsent is dropped. Default 64 MiB.
+    /// [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer) and what is unsent is
+    /// dropped. Default 64 MiB.
     pub output_max: usize,
-    /// Buffered bytes of the whole server, shared out evenly among its loops. While a loop is over its
-    /// share, a connection that buffers more than `output_low` is closed as a slow consumer. Default 1 GiB.
+    /// Buffered bytes of the whole server, shared out evenly among its loops. While a loop is over
+    /// its share, a connection that buffers more than `output_low` is closed as a slow consumer.
+    /// Default 1 GiB.
     pub memory_max: usize,
-    /// Datagram bytes waiting for a full socket. One more datagram is dropped and counted. Default 4 MiB.
+    /// Datagram bytes waiting for a full socket. One more datagram is dropped and counted. Default
+    /// 4 MiB.
     pub datagrams_max: usize,
     /// Posts, sends and wakes from other threads waiting for one loop. One more answers
     /// [`Full`](crate::Full). Default 8,192.
     pub inbox_max: usize,
-    /// Bytes in the sends waiting for one loop. Beyond it a send answers [`Full`](crate::Full). Default 64 MiB.
+    /// Bytes in the sends waiting for one loop. Beyond it a send answers [`Full`](crate::Full).
+    /// Default 64 MiB.
     pub inbox_bytes_max: usize,
     /// Jobs waiting for the offload pool. One more answers [`Full`](crate::Full). Default 1,024.
     pub offload_max: usize,
     /// Threads of the offload pool, started as they are needed. Default 4.
     pub offload_threads: usize,
-    /// Posts taken per turn, and timers fired per turn; the rest waits for the next turn, which does not sleep. Default 256.
+    /// Posts taken per turn, and timers fired per turn; the rest waits for the next turn, which
+    /// does not sleep. Default 256.
     pub posts_per_turn: usize,
     /// What one turn takes from the driver.
     pub driver: DriverLimits,
     /// Time without a byte in either direction after which a connection is closed with
-    /// [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout). Default `None`: an idle connection costs
-    /// a few hundred bytes, and dead peers are found by TCP keep-alive. A connection may set its own.
+    /// [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout). Default `None`: an idle
+    /// connection costs a few hundred bytes, and dead peers are found by TCP keep-alive. A
+    /// connection may set its own.
     pub idle_timeout: Option<Duration>,
     /// Time without progress of a waiting send after which a connection is closed with
     /// [`CloseReason::WriteTimeout`](crate::CloseReason::WriteTimeout). Default 30 s.
     pub write_timeout: Option<Duration>,
     /// Time in which an outgoing connection must be up. Default 10 s.
     pub dial_timeout: Duration,
-    /// How long a closed connection waits for its peer's end of stream, so that the last reply is not
-    /// destroyed by a reset when the peer is still sending. Default 2 s.
+    /// How long a closed connection waits for its peer's end of stream, so that the last reply is
+    /// not destroyed by a reset when the peer is still sending. Default 2 s.
     pub linger: Duration,
 }
 

@@ -40,8 +40,8 @@ impl Caught {
     }
 }
 
-/// Logs. A subscriber is user code too: one that panics, say because nobody reads its output any more,
-/// must not end the loop that has something to tell.
+/// Logs. A subscriber is user code too: one that panics, say because nobody reads its output any
+/// more, must not end the loop that has something to tell.
 pub(crate) fn log(statement: impl FnOnce()) {
     let _ = caught(statement);
 }

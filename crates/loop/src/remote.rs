@@ -1,8 +1,11 @@
 //! The way into a server from any thread.
 
-use crate::completion::{Completion, SendOutcome};
-use crate::post::Post;
-use crate::shared::ServerShared;
+pub mod inbox;
+pub(crate) mod post;
+
+use crate::conn::completion::{Completion, SendOutcome};
+use crate::remote::post::Post;
+use crate::server::shared::ServerShared;
 use crate::{ConnId, Cx, Full, Handler, HostId};
 use bytes::Bytes;
 use mainspring_io::Key;
@@ -12,11 +15,13 @@ use std::sync::Arc;
 /// The way to one handler, and to every connection of its server, from any thread.
 ///
 /// All calls queue and return at once. Calls from one thread to one loop are carried out in their
-/// order. The ids of connections that have ended are harmless: a send is counted as dropped, the rest does nothing.
+/// order. The ids of connections that have ended are harmless: a send is counted as dropped, the
+/// rest does nothing.
 ///
 /// # Errors
 ///
-/// Every call answers [`Full`] when the inbox of the loop concerned is full or the server has ended. Nothing was done then.
+/// Every call answers [`Full`] when the inbox of the loop concerned is full or the server has
+/// ended. Nothing was done then.
 pub struct Remote<H> {
     shared: Arc<ServerShared>,
     home: u16,
@@ -41,14 +46,15 @@ impl<H: Handler> Remote<H> {
         self.push(self.home, run)
     }
 
-    /// Queues `bytes` on a connection. Queued bytes are never lost silently: what comes too late for
-    /// its connection is counted.
+    /// Queues `bytes` on a connection. Queued bytes are never lost silently: what comes too late
+    /// for its connection is counted.
     pub fn send(&self, to: ConnId, bytes: Bytes) -> Result<(), Full> {
         self.push(to.home, Post::Send { key: to.key, bytes, done: None })
     }
 
-    /// As [`send`](Remote::send); `done` is called exactly once, on the loop's thread or where the server ends: when
-    /// the last byte was handed to the kernel, or when it is certain that it will not be. It is dropped uncalled if the answer is `Full`.
+    /// As [`send`](Remote::send); `done` is called exactly once, on the loop's thread or where the
+    /// server ends: when the last byte was handed to the kernel, or when it is certain that it will
+    /// not be. It is dropped uncalled if the answer is `Full`.
     pub fn send_notify(
         &self,
         to: ConnId,

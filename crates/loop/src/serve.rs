@@ -5,12 +5,13 @@ use mainspring_io::Address;
 
 /// Serves one address with one closure on the calling thread, until the server is shut down.
 ///
-/// `on_data` is called for every delivery of bytes; a closure is a [`Handler`](crate::Handler) whose state is `()`. For
-/// more than that there is [`Server::builder`].
+/// `on_data` is called for every delivery of bytes; a closure is a [`Handler`](crate::Handler)
+/// whose state is `()`. For more than that there is [`Server::builder`].
 ///
 /// # Errors
 ///
-/// [`Error::Address`] or [`Error::Bind`] before anything is served, [`Error::Driver`] if the poller is lost.
+/// [`Error::Address`] or [`Error::Bind`] before anything is served, [`Error::Driver`] if the poller
+/// is lost.
 ///
 /// # Examples
 ///

@@ -1,8 +1,13 @@
 //! The loops that run one set-up, and the handle to them.
 
-use crate::offload::Offload;
-use crate::shard::Shard;
-use crate::shared::{Control, ServerShared};
+pub(crate) mod balance;
+pub(crate) mod offload;
+pub(crate) mod shard;
+pub(crate) mod shared;
+
+use crate::server::offload::Offload;
+use crate::server::shard::Shard;
+use crate::server::shared::{Control, ServerShared};
 use crate::state::LoopState;
 use crate::turn::Loop;
 use crate::{Balance, Error, Limits, ServerInfo, ServerStats};
@@ -93,8 +98,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Binds loop `n` to the `n`-th processor that the process may use. Default off. On systems other
-    /// than Linux, and where the system refuses, a log line says so and the server runs unpinned.
+    /// Binds loop `n` to the `n`-th processor that the process may use. Default off. On systems
+    /// other than Linux, and where the system refuses, a log line says so and the server runs
+    /// unpinned.
     #[must_use]
     pub fn pin(mut self, pin: bool) -> Self {
         self.pin = pin;
@@ -142,7 +148,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// The first error of a set-up, of an `on_start` or of the system. Whatever had been opened is closed again.
+    /// The first error of a set-up, of an `on_start` or of the system. Whatever had been opened is
+    /// closed again.
     pub fn start<F>(self, setup: F) -> Result<Running, Error>
     where
         F: Fn(&mut Shard<'_>) -> Result<(), Error> + Send + Sync + 'static,
@@ -183,7 +190,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// As for [`start`](ServerBuilder::start), and [`Error::Misuse`] if more than one loop was asked for.
+    /// As for [`start`](ServerBuilder::start), and [`Error::Misuse`] if more than one loop was
+    /// asked for.
     pub fn run<F>(self, setup: F) -> Result<(), Error>
     where
         F: FnOnce(&mut Shard<'_>) -> Result<(), Error>,
@@ -307,7 +315,8 @@ impl Handle {
     }
 
     /// Stops accepting, lets connections finish what they are at
-    /// ([`Conn::set_busy`](crate::Conn::set_busy)), and cuts what is left when the drain time is over.
+    /// ([`Conn::set_busy`](crate::Conn::set_busy)), and cuts what is left when the drain time is
+    /// over.
     pub fn drain(&self) {
         self.shared.control(Control::Drain);
     }

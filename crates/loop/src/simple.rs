@@ -13,8 +13,9 @@ use std::time::Duration;
 
 /// The five callbacks. All run on the thread that called [`serve`], one at a time.
 pub trait Callbacks: 'static {
-    /// A connection arrived. `id` counts from 1 and is never used again; `waker` works from any thread. A reply
-    /// that does not keep the connection open refuses it, after sending; `closed` is then not called.
+    /// A connection arrived. `id` counts from 1 and is never used again; `waker` works from any
+    /// thread. A reply that does not keep the connection open refuses it, after sending; `closed`
+    /// is then not called.
     fn accept(&mut self, id: u64, peer: &Addr, waker: Waker) -> Reply {
         let _ = (id, peer, waker);
         Reply::keep()
@@ -34,8 +35,8 @@ pub trait Callbacks: 'static {
         let _ = (id, reason);
     }
 
-    /// Called before the first connection, then at least once a second and, while there is traffic, up to
-    /// 60 times a second. `false` stops the server.
+    /// Called before the first connection, then at least once a second and, while there is traffic,
+    /// up to 60 times a second. `false` stops the server.
     fn tick(&mut self) -> bool {
         true
     }
@@ -76,8 +77,8 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Has `wake` called. Harmless when the connection is gone. Calls that come faster than the loop
-    /// turns are one call, and so are calls while the loop's inbox is full.
+    /// Has `wake` called. Harmless when the connection is gone. Calls that come faster than the
+    /// loop turns are one call, and so are calls while the loop's inbox is full.
     pub fn wake(&self) {
         (self.remote)();
     }

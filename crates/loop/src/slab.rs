@@ -9,7 +9,8 @@ use mainspring_io::Key;
 /// four thousand million times.
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
-    /// Head of the list of vacant slots, `NONE` at its end. The slot freed last is used first: it is in cache.
+    /// Head of the list of vacant slots, `NONE` at its end. The slot freed last is used first: it
+    /// is in cache.
     vacant: u32,
     len: usize,
 }

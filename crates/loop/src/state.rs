@@ -1,17 +1,18 @@
 //! Everything one loop knows except its driver and its handlers.
 //!
-//! Callbacks reach this through [`Conn`](crate::Conn), [`Cx`](crate::Cx) and [`Datagram`](crate::Datagram). They change
-//! slots and leave marks; the phases of the turn act on the marks.
+//! Callbacks reach this through [`Conn`](crate::Conn), [`Cx`](crate::Cx) and
+//! [`Datagram`](crate::Datagram). They change slots and leave marks; the phases of the turn act on
+//! the marks.
 
 use crate::buffers::Buffers;
-use crate::completion::Completion;
-use crate::order::Order;
+use crate::conn::completion::Completion;
+use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
 use crate::panic;
-use crate::shared::{Control, ServerShared};
+use crate::server::shared::{Control, ServerShared};
 use crate::slab::Slab;
-use crate::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
+use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, Limits, SendOutcome};
 use bytes::Bytes;
 use mainspring_io::Key;
@@ -229,8 +230,8 @@ impl LoopState {
         }
     }
 
-    /// Ends a connection that the driver does not have. Its handler hears of it with the callbacks of the
-    /// next turn: what it writes to others in answer must not leave before `on_turn_end`.
+    /// Ends a connection that the driver does not have. Its handler hears of it with the callbacks
+    /// of the next turn: what it writes to others in answer must not leave before `on_turn_end`.
     pub(crate) fn end_later(&mut self, key: Key) {
         if let Some(conn) = self.conn(key) {
             conn.stage = Stage::Ending;

@@ -64,7 +64,8 @@ loop_stats! {
     accepted,
     /// Outgoing connections that came up.
     dialled,
-    /// Connections turned away: by `Opened::Refuse`, by `Limits::connections_max`, or while stopping.
+    /// Connections turned away: by `Opened::Refuse`, by `Limits::connections_max`, or while
+    /// stopping.
     refused,
     /// Connections that ended after they had been accepted or dialled.
     closed,

@@ -9,11 +9,12 @@
 //!   10     2^60 ms          all of u64         unlinking needs to know no list, and splicing is O(1)
 //! ```
 //!
-//! An entry lives on the level of the highest bit in which its deadline differs from `now`. Hence every
-//! entry of a level shares `now`'s bits above that level and lies in a slot after `now`'s, and everything
-//! on a level is earlier than anything on the levels above it: the earliest slot is found with two
-//! `trailing_zeros`, however long the gap. When `now` enters a slot of an upper level, its entries are placed
-//! again, each on some lower level (at most ten such moves in an entry's life).
+//! An entry lives on the level of the highest bit in which its deadline differs from `now`. Hence
+//! every entry of a level shares `now`'s bits above that level and lies in a slot after `now`'s,
+//! and everything on a level is earlier than anything on the levels above it: the earliest slot is
+//! found with two `trailing_zeros`, however long the gap. When `now` enters a slot of an upper
+//! level, its entries are placed again, each on some lower level (at most ten such moves in an
+//! entry's life).
 //!
 //! Eleven levels cover every `u64`, so no deadline is too far to have a place of its own.
 
@@ -29,8 +30,8 @@ const NIL: u32 = 0;
 
 /// Names a timer, from arming it until it fires or is cancelled.
 ///
-/// An id that has outlived its timer is harmless: a slot reused by a later timer has another generation. (After
-/// 2^32 timers in one slot the generations repeat.)
+/// An id that has outlived its timer is harmless: a slot reused by a later timer has another
+/// generation. (After 2^32 timers in one slot the generations repeat.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
@@ -39,11 +40,12 @@ pub struct TimerId {
 
 /// Timers by deadline, each with a payload that says what to do when it fires.
 ///
-/// Timers fire in the order of their deadlines, those of one tick in the order in which they were armed. A
-/// deadline that had passed when its timer was armed counts as the wheel's tick at that moment.
+/// Timers fire in the order of their deadlines, those of one tick in the order in which they were
+/// armed. A deadline that had passed when its timer was armed counts as the wheel's tick at that
+/// moment.
 ///
-/// Arming and cancelling are O(1). Nothing is allocated once the slab has reached its greatest number of timers,
-/// and the slab does not shrink.
+/// Arming and cancelling are O(1). Nothing is allocated once the slab has reached its greatest
+/// number of timers, and the slab does not shrink.
 pub(crate) struct TimerWheel<T> {
     /// The latest tick given to `advance`; every slot of an earlier tick is empty.
     now: u64,
@@ -86,8 +88,8 @@ impl<T: Copy> TimerWheel<T> {
         }
     }
 
-    /// Arms a timer. A deadline not after the wheel's tick fires at the next `advance`, even one that does not
-    /// move time on.
+    /// Arms a timer. A deadline not after the wheel's tick fires at the next `advance`, even one
+    /// that does not move time on.
     pub(crate) fn arm(&mut self, deadline_tick: u64, payload: T) -> TimerId {
         let deadline = deadline_tick.max(self.now);
         let index = self.allocate(deadline, payload);
@@ -96,7 +98,8 @@ impl<T: Copy> TimerWheel<T> {
         TimerId { index, generation: self.entry(index).generation }
     }
 
-    /// Cancels a timer, also one that is due and not yet popped. `None` when it has fired or was cancelled.
+    /// Cancels a timer, also one that is due and not yet popped. `None` when it has fired or was
+    /// cancelled.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
         let entry = self.entries.get(id.index as usize)?;
         if entry.generation != id.generation || entry.payload.is_none() {
@@ -112,10 +115,11 @@ impl<T: Copy> TimerWheel<T> {
         if entry.generation == id.generation { entry.payload.as_mut() } else { None }
     }
 
-    /// Moves time on and appends what has expired to the due list. A tick before the wheel's counts as the
-    /// wheel's: time does not run backwards.
+    /// Moves time on and appends what has expired to the due list. A tick before the wheel's counts
+    /// as the wheel's: time does not run backwards.
     ///
-    /// The cost follows the slots in use between the old tick and the new, not the length of the gap.
+    /// The cost follows the slots in use between the old tick and the new, not the length of the
+    /// gap.
     pub(crate) fn advance(&mut self, now_tick: u64) {
         while let Some((level, slot, start)) = self.earliest_slot() {
             if start > now_tick.max(self.now) {
@@ -148,11 +152,13 @@ impl<T: Copy> TimerWheel<T> {
         self.entry(DUE).next != DUE
     }
 
-    /// The next tick at which `advance` may make a timer due: exact within the lowest level (the 64 ms block of
-    /// the wheel's tick), else the start of the slot that holds the earliest deadline. Never later than the
-    /// earliest deadline; `None` when all timers are due already, or there is none.
+    /// The next tick at which `advance` may make a timer due: exact within the lowest level (the 64
+    /// ms block of the wheel's tick), else the start of the slot that holds the earliest deadline.
+    /// Never later than the earliest deadline; `None` when all timers are due already, or there is
+    /// none.
     ///
-    /// To advance to this tick either makes a timer due or brings the answer nearer, at most ten times.
+    /// To advance to this tick either makes a timer due or brings the answer nearer, at most ten
+    /// times.
     pub(crate) fn next_tick(&self) -> Option<u64> {
         self.earliest_slot().map(|(_, _, start)| start)
     }
@@ -183,9 +189,10 @@ impl<T: Copy> TimerWheel<T> {
         self.append(head_of(level, slot), index);
     }
 
-    /// Places the entries of an upper slot again, now that `now` has entered it. In list order: that is what
-    /// keeps the order of arming within a tick. A timer cannot have been armed straight into a lower slot for
-    /// the same tick before, because from outside this slot its deadline leads here.
+    /// Places the entries of an upper slot again, now that `now` has entered it. In list order:
+    /// that is what keeps the order of arming within a tick. A timer cannot have been armed
+    /// straight into a lower slot for the same tick before, because from outside this slot its
+    /// deadline leads here.
     fn cascade(&mut self, head: u32) {
         let mut index = self.entry(head).next;
         self.close_ring(head);

@@ -9,8 +9,15 @@
 //! turn_end  on_turn_end of each handler with something to send
 //! ```
 
-use crate::core::Core;
+mod alarm;
+pub(crate) mod core;
+mod dispatch;
+mod flush;
+mod life;
+pub(crate) mod order;
+
 use crate::state::{Life, LoopState};
+use crate::turn::core::Core;
 use crate::{Cx, Error, ServerInfo};
 use mainspring_io::{Driver, Key};
 use std::time::Duration;
@@ -59,7 +66,7 @@ impl<D: Driver> Loop<D> {
             });
             match action {
                 Some(crate::Action::Shutdown) => {
-                    self.core.state.shared.control(crate::shared::Control::Stop);
+                    self.core.state.shared.control(crate::server::shared::Control::Stop);
                 }
                 Some(_) => {}
                 None => return Err(Error::Panicked("on_start")),

@@ -117,8 +117,8 @@ impl World {
         Self { running, fired, clients, socket, buffer: vec![0; 1 << 16] }
     }
 
-    /// Has all that can come at the same time come at the same time, so that everything has grown to
-    /// the size which that takes.
+    /// Has all that can come at the same time come at the same time, so that everything has grown
+    /// to the size which that takes.
     fn meet(&mut self, bytes: &[u8]) {
         let mut holder = TcpStream::connect(inet(&self.running)).unwrap();
         holder.write_all(HOLD).unwrap();

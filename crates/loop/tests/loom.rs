@@ -27,7 +27,8 @@ impl Wake for PollerWaker {
 }
 
 impl Poller {
-    /// Sleeps until woken. If a wake is lost nobody ends this sleep, which loom reports as a deadlock.
+    /// Sleeps until woken. If a wake is lost nobody ends this sleep, which loom reports as a
+    /// deadlock.
     fn sleep(&self) {
         let mut woken = self.woken.lock().unwrap();
         while !std::mem::take(&mut *woken) {

@@ -16,7 +16,8 @@ use support::*;
 
 const BANNER: &str = "Welcome to the echo server!\n";
 
-/// An echo server: `quit` closes, `shutdown` stops at the next tick, `wake` is answered from another thread.
+/// An echo server: `quit` closes, `shutdown` stops at the next tick, `wake` is answered from
+/// another thread.
 #[derive(Default)]
 struct Echo {
     log: Log,

@@ -17,7 +17,8 @@ const CLIENTS: usize = 8;
 const ROUNDS: usize = 5;
 const HOLD: &[u8] = b"hold";
 
-/// Not a test of its own: the server in the process that [`one_wait_then_one_receive_and_one_send_each`] traces.
+/// Not a test of its own: the server in the process that
+/// [`one_wait_then_one_receive_and_one_send_each`] traces.
 #[test]
 fn traced_server() {
     let Some(tell) = std::env::var_os(TELL) else { return };

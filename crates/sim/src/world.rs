@@ -146,8 +146,8 @@ impl World {
         self.advance_to_next_by(None)
     }
 
-    /// As [`advance_to_next`](World::advance_to_next), but moves the clock no further than to the age
-    /// `latest`, where a script has something to do. Reaching that counts as an event.
+    /// As [`advance_to_next`](World::advance_to_next), but moves the clock no further than to the
+    /// age `latest`, where a script has something to do. Reaching that counts as an event.
     pub fn advance_to_next_by(&self, latest: Option<Duration>) -> bool {
         let mut net = lock(&self.net);
         net.run_due();

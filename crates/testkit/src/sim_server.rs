@@ -5,7 +5,8 @@ use mainspring_loop::{Error, Handle, ServerBuilder, Shard, SimLoop};
 use mainspring_sim::{SimDriver, World};
 use std::time::Duration;
 
-/// A server in a [`World`]: its loops over simulated drivers, the handle to it, and the order of turns.
+/// A server in a [`World`]: its loops over simulated drivers, the handle to it, and the order of
+/// turns.
 ///
 /// A loop that has ended is dropped at once, as it is on a thread of its own.
 ///
@@ -160,8 +161,8 @@ impl<D: Driver> SimServer<D> {
         turned
     }
 
-    /// Turns what is due, or moves the clock: by one event, and no further than to the age `latest`.
-    /// `false` if nothing will ever happen again.
+    /// Turns what is due, or moves the clock: by one event, and no further than to the age
+    /// `latest`. `false` if nothing will ever happen again.
     pub fn step(&mut self, latest: Option<Duration>) -> bool {
         self.turn_due() || self.world.advance_to_next_by(latest)
     }

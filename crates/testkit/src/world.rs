@@ -3,31 +3,34 @@
 //! # What a world is
 //!
 //! A seed chooses a plan (`plan.rs`): one to four loops and how connections are shared out among
-//! them, limits (often so small that back-pressure is the rule), the faults of the network, up to forty
-//! scripted clients with their manners, and how and when the server is told to end. The handlers are
-//! echoes of every make (in owned and shared bytes, in lines and frames, with pauses, after a
-//! hand-off, from outside of the loop after a detach, through a proxy that dials, through posts and
-//! the offload pool), a room whose messages go to everyone, an echo of datagrams, and a handler that does
-//! whatever a handler may do: refuse, close, abort, panic, detach, shut the server down. Then loops
-//! that are due are turned in the order that the seed chooses, clients act, and when none has anything
-//! to do the clock moves on.
+//! them, limits (often so small that back-pressure is the rule), the faults of the network, up to
+//! forty scripted clients with their manners, and how and when the server is told to end. The
+//! handlers are echoes of every make (in owned and shared bytes, in lines and frames, with pauses,
+//! after a hand-off, from outside of the loop after a detach, through a proxy that dials, through
+//! posts and the offload pool), a room whose messages go to everyone, an echo of datagrams, and a
+//! handler that does whatever a handler may do: refuse, close, abort, panic, detach, shut the
+//! server down. Then loops that are due are turned in the order that the seed chooses, clients act,
+//! and when none has anything to do the clock moves on.
 //!
 //! # What is checked
 //!
 //! * Every state that was made gets exactly one `on_close` or `on_detach`, last; no callback comes
-//!   before a connection is up, after its end, with another connection's state, or while it is paused.
-//! * Clients get the bytes that they sent, in order: all of them where the server ended the connection
-//!   for the peer's end of stream, and a beginning otherwise. Room messages are whole and in order.
-//! * Nobody waits in vain: a client that does nothing wrong in a network that loses nothing is served.
+//!   before a connection is up, after its end, with another connection's state, or while it is
+//!   paused.
+//! * Clients get the bytes that they sent, in order: all of them where the server ended the
+//!   connection for the peer's end of stream, and a beginning otherwise. Room messages are whole
+//!   and in order.
+//! * Nobody waits in vain: a client that does nothing wrong in a network that loses nothing is
+//!   served.
 //! * Every end has a reason that the world explains: no `WriteTimeout` where all peers read, no
 //!   `SlowConsumer` where limits are wide, no `Failed` where nobody resets.
-//! * No outbox and no loop buffers more than the limits say, plus what one turn can bring; at the end
-//!   nothing is buffered.
+//! * No outbox and no loop buffers more than the limits say, plus what one turn can bring; at the
+//!   end nothing is buffered.
 //! * Timers, ticks and idle timeouts are never early. `on_drained` comes only after the high mark.
 //! * The server ends by the drain deadline, and every client sees the end.
 //! * The counters add up: accepted and dialled connections are closed; every byte accepted from a
-//!   handler was sent or is counted as dropped; no stale event; no panic that was not planned; every
-//!   completion was called exactly once.
+//!   handler was sent or is counted as dropped; no stale event; no panic that was not planned;
+//!   every completion was called exactly once.
 //! * The same seed gives the same trace.
 //!
 //! # How to repeat a seed

@@ -27,8 +27,8 @@ fn a_run_ends_when_its_virtual_time_is_over() {
     assert!(world.elapsed() >= HOUR / 2);
 }
 
-/// Found by seeds 22893, 41842 and 80677 of the worlds of their day: sends that waited in the inbox of a loop
-/// that ended were dropped without being counted.
+/// Found by seeds 22893, 41842 and 80677 of the worlds of their day: sends that waited in the inbox
+/// of a loop that ended were dropped without being counted.
 #[test]
 fn sends_that_a_loop_leaves_in_its_inbox_are_counted() {
     let world = World::new(1, WorldOptions::default());

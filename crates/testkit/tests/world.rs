@@ -1,4 +1,5 @@
-//! Worlds from seeds: the laws hold, the same seed gives the same trace, and planted bugs are found.
+//! Worlds from seeds: the laws hold, the same seed gives the same trace, and planted bugs are
+//! found.
 
 use mainspring_testkit::world::{Bug, Passed, REGRESSIONS, WorldRun};
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,8 +14,8 @@ pub enum Step<F> {
     },
     /// No frame yet: with fewer than this many further bytes the answer would be the same.
     ///
-    /// A lower bound, 1 when the decoder cannot know more. It is exact for what a length announces, so
-    /// that a caller may wait for a large payload without asking again for every segment.
+    /// A lower bound, 1 when the decoder cannot know more. It is exact for what a length announces,
+    /// so that a caller may wait for a large payload without asking again for every segment.
     Need(NonZeroUsize),
 }
 
@@ -38,8 +38,8 @@ impl<F> Step<F> {
 ///
 /// # How to drive it
 ///
-/// Show it all bytes not yet consumed. On [`Step::Frame`] drop the first `used` bytes and call again; on
-/// [`Step::Need`] keep every byte, and call again when more have been appended.
+/// Show it all bytes not yet consumed. On [`Step::Frame`] drop the first `used` bytes and call
+/// again; on [`Step::Need`] keep every byte, and call again when more have been appended.
 ///
 /// ```
 /// use mainspring_wire::{Decode, Separator, Step};
@@ -63,19 +63,19 @@ impl<F> Step<F> {
 ///
 /// # What both sides keep
 ///
-/// * The input starts at the first unconsumed byte. After `Need` the next input starts with the same
-///   bytes (as the decoder left them) and may only be longer: decoders remember how far they have
-///   looked, so that a frame that arrives byte by byte costs time linear in its length.
+/// * The input starts at the first unconsumed byte. After `Need` the next input starts with the
+///   same bytes (as the decoder left them) and may only be longer: decoders remember how far they
+///   have looked, so that a frame that arrives byte by byte costs time linear in its length.
 /// * `used <= input.len()`. `used` may be 0 only where a decoder says so.
-/// * A decoder may write into the bytes of the frame that it returns (to unescape or unmask in place), and
-///   into no others.
-/// * Errors latch: after an error every later call returns the same error, whatever the input. Bytes after
-///   a framing error have no meaning.
+/// * A decoder may write into the bytes of the frame that it returns (to unescape or unmask in
+///   place), and into no others.
+/// * Errors latch: after an error every later call returns the same error, whatever the input.
+///   Bytes after a framing error have no meaning.
 ///
-/// The frame borrows the decoder as well as the input, so that a decoder can keep the offsets of a frame's
-/// parts in memory that it uses again for the next frame. Code that is generic over decoders, where a frame
-/// may have a destructor, ends the borrow with [`Step::map`] before it touches the input again:
-/// `decoder.decode(bytes).map(|step| step.map(|frame| handle(frame)))`.
+/// The frame borrows the decoder as well as the input, so that a decoder can keep the offsets of a
+/// frame's parts in memory that it uses again for the next frame. Code that is generic over
+/// decoders, where a frame may have a destructor, ends the borrow with [`Step::map`] before it
+/// touches the input again: `decoder.decode(bytes).map(|step| step.map(|frame| handle(frame)))`.
 pub trait Decode {
     /// What comes out.
     type Frame<'a>
@@ -88,8 +88,8 @@ pub trait Decode {
     ///
     /// # Errors
     ///
-    /// The input is not what the format allows, or is over a limit. The same error comes back from every
-    /// later call.
+    /// The input is not what the format allows, or is over a limit. The same error comes back from
+    /// every later call.
     fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<Self::Frame<'a>>, Self::Error>;
 }
 
@@ -102,7 +102,7 @@ pub trait Encode<T: ?Sized> {
     ///
     /// # Errors
     ///
-    /// The format cannot carry the item, or it is over a limit; `out` is as it was. Unlike those of a
-    /// decoder these errors do not latch: the next item may be sound.
+    /// The format cannot carry the item, or it is over a limit; `out` is as it was. Unlike those of
+    /// a decoder these errors do not latch: the next item may be sound.
     fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Self::Error>;
 }

@@ -12,16 +12,16 @@ pub use separator::Separator;
 
 /// The default maximum of a frame, in bytes of payload: 64 KiB.
 ///
-/// A peer that never ends its frame can make a connection hold this much; raise it with `max` where frames
-/// are larger.
+/// A peer that never ends its frame can make a connection hold this much; raise it with `max` where
+/// frames are larger.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// Why bytes cannot be framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A frame is longer than allowed. From a decoder: as announced by its prefix, or as counted without
-    /// meeting a separator (then `bytes` is the least that it can have).
+    /// A frame is longer than allowed. From a decoder: as announced by its prefix, or as counted
+    /// without meeting a separator (then `bytes` is the least that it can have).
     TooLong {
         /// Bytes of payload.
         bytes: u64,
@@ -30,7 +30,8 @@ pub enum Error {
     },
     /// The length in front is not a varint.
     Prefix(varint::Error),
-    /// The payload to be encoded contains the separator, or makes one together with the one that ends it.
+    /// The payload to be encoded contains the separator, or makes one together with the one that
+    /// ends it.
     ContainsSeparator,
 }
 

@@ -1,16 +1,18 @@
 //! The properties that decoders keep on any input, as functions over bytes.
 //!
-//! A fuzzer calls one of [`TARGETS`] with bytes of its own; [`run`] makes inputs from a seed by mutating a
-//! small corpus, so that a number of rounds can run anywhere, without a clock. A body panics when a property
-//! fails:
+//! A fuzzer calls one of [`TARGETS`] with bytes of its own; [`run`] makes inputs from a seed by
+//! mutating a small corpus, so that a number of rounds can run anywhere, without a clock. A body
+//! panics when a property fails:
 //!
-//! * Fed whole, split at every byte, and split at random, a decoder gives the same frames and then the same
-//!   error or the same rest.
-//! * `used` is within the input, and `Need(n)` is honest: with fewer than n further bytes nothing comes.
+//! * Fed whole, split at every byte, and split at random, a decoder gives the same frames and then
+//!   the same error or the same rest.
+//! * `used` is within the input, and `Need(n)` is honest: with fewer than n further bytes nothing
+//!   comes.
 //! * After an error the same error comes whatever follows.
 //! * What is decoded encodes, and decodes again to the same.
 //!
-//! The first byte or two of an input choose the decoder's settings, with limits low enough to be met.
+//! The first byte or two of an input choose the decoder's settings, with limits low enough to be
+//! met.
 
 mod corpus;
 mod feed;

@@ -8,9 +8,9 @@
 //!  ResponseHead --> out
 //! ```
 //!
-//! A server reads a head, then the body that it announces down to its last piece, and is then at the next
-//! head. Where a sender's framing leaves a doubt, so that two readers could disagree about where a message
-//! ends, it is an error: answer with [`Error::status`] and close.
+//! A server reads a head, then the body that it announces down to its last piece, and is then at
+//! the next head. Where a sender's framing leaves a doubt, so that two readers could disagree about
+//! where a message ends, it is an error: answer with [`Error::status`] and close.
 //!
 //! Not done here: deadlines, routing, content codings, what a target means.
 //!

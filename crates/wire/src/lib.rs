@@ -1,8 +1,8 @@
 //! Turns bytes into frames and frames into bytes.
 //!
-//! Protocol code that does no I/O, reads no clock, owns no socket buffer and starts nothing. What it is
-//! given it looks at, what it makes it appends; when to read, how long to wait and what to do about a peer
-//! is for the caller, as a rule a connection of `mainspring-loop`.
+//! Protocol code that does no I/O, reads no clock, owns no socket buffer and starts nothing. What
+//! it is given it looks at, what it makes it appends; when to read, how long to wait and what to do
+//! about a peer is for the caller, as a rule a connection of `mainspring-loop`.
 //!
 //! ```text
 //!   received bytes                                                    bytes to be sent
@@ -52,8 +52,8 @@
 //! * Frames do not depend on how the input was cut. [`fuzz`] holds each decoder to that.
 //! * What a peer announces allocates nothing and has a limit, which is an error at once.
 //! * A frame that comes byte by byte costs time linear in its length.
-//! * Decoders of whole frames allocate nothing per frame once warm ([`resp::Replies`], for clients and tests,
-//!   allocates its arrays).
+//! * Decoders of whole frames allocate nothing per frame once warm ([`resp::Replies`], for clients
+//!   and tests, allocates its arrays).
 //! * An error of a decoder stays: the only sound answer is to close.
 
 #![forbid(unsafe_code)]

@@ -1,7 +1,8 @@
 //! The [Redis serialization protocol], version 2: commands of clients and replies of servers.
 //!
-//! A server cuts [`Command`]s from its input with [`Commands`] and appends replies with the functions of
-//! [`reply`]. Clients and tests append commands with [`request`] and cut [`Reply`]s with [`Replies`].
+//! A server cuts [`Command`]s from its input with [`Commands`] and appends replies with the
+//! functions of [`reply`]. Clients and tests append commands with [`request`] and cut [`Reply`]s
+//! with [`Replies`].
 //!
 //! ```
 //! use mainspring_wire::resp::{Commands, reply};

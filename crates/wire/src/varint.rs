@@ -1,14 +1,16 @@
-//! LEB128 integers: the "varint" (32 bits, at most 5 bytes) and "varlong" (64 bits, at most 10 bytes) of
-//! Protocol Buffers and of the [Minecraft protocol].
+//! LEB128 integers: the "varint" (32 bits, at most 5 bytes) and "varlong" (64 bits, at most 10
+//! bytes) of Protocol Buffers and of the [Minecraft protocol].
 //!
-//! Seven bits a byte, the low ones first; the top bit says that another byte follows. Negative numbers are
-//! the two's complement of their width, as in the Minecraft protocol: `-1_i32` takes five bytes, `-1_i64` ten.
+//! Seven bits a byte, the low ones first; the top bit says that another byte follows. Negative
+//! numbers are the two's complement of their width, as in the Minecraft protocol: `-1_i32` takes
+//! five bytes, `-1_i64` ten.
 //!
-//! Encoders write the shortest form. Decoders also accept padded forms (`80 00` is 0) as long as they stay
-//! within the 5 or 10 bytes, because senders exist that reserve a fixed width for a length and fill it in
-//! later; what does not fit the width is an error.
+//! Encoders write the shortest form. Decoders also accept padded forms (`80 00` is 0) as long as
+//! they stay within the 5 or 10 bytes, because senders exist that reserve a fixed width for a
+//! length and fill it in later; what does not fit the width is an error.
 //!
-//! [Minecraft protocol]: https://minecraft.wiki/w/Java_Edition_protocol/Data_types#VarInt_and_VarLong
+//! [Minecraft protocol]:
+//! https://minecraft.wiki/w/Java_Edition_protocol/Data_types#VarInt_and_VarLong
 
 use std::fmt;
 

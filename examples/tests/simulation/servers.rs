@@ -131,7 +131,8 @@ fn redis_answers_as_its_model_does() {
 fn proxy_relays_every_byte_and_holds_few() {
     for (seed, weather) in seeds().flat_map(|seed| WEATHERS.map(|weather| (seed, weather))) {
         let mut stage = Stage::new("proxy", seed, weather);
-        // The upstream stops reading while its answers wait: a relay that did the same could wait for it.
+        // The upstream stops reading while its answers wait: a relay that did the same could wait
+        // for it.
         let limits = Limits { output_high: 8000, output_low: 2000, ..Limits::default() };
         stage.serve(1, limits.clone(), |shard| echo::setup(shard, &[SERVER.to_owned()]));
         let upstream: Address = SERVER.parse().expect("an address");
@@ -143,7 +144,8 @@ fn proxy_relays_every_byte_and_holds_few() {
             rounds += 1;
             let now = stage.world.elapsed();
             if rounds % 400 == 0 && !client.is_done_sending() {
-                // Long enough for everything in between to fill up, and too short for a write timeout.
+                // Long enough for everything in between to fill up, and too short for a write
+                // timeout.
                 client.peer.stop_reading();
                 reads_from = now + Duration::from_millis(20);
                 stage.world.wake_later(0, Duration::from_millis(20));

@@ -1,8 +1,8 @@
-//! Runs the fuzz bodies of `mainspring_wire::fuzz` for some seconds each: no coverage to guide them,
-//! but no special toolchain either, so that every run of the tests can afford it.
+//! Runs the fuzz bodies of `mainspring_wire::fuzz` for some seconds each: no coverage to guide
+//! them, but no special toolchain either, so that every run of the tests can afford it.
 //!
-//! The wire crate makes the inputs from a seed and prints seed and iteration when a body panics; what is
-//! kept here is the time, which that crate must not read.
+//! The wire crate makes the inputs from a seed and prints seed and iteration when a body panics;
+//! what is kept here is the time, which that crate must not read.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,

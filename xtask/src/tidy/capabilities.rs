@@ -71,8 +71,8 @@ fn fault(tree: &Tree, name: &str) -> Option<String> {
     }
 }
 
-/// Whether the function exists, and if so whether it is a test: by the attribute above it, or because
-/// it is a clause of a suite that a macro makes tests of.
+/// Whether the function exists, and if so whether it is a test: by the attribute above it, or
+/// because it is a clause of a suite that a macro makes tests of.
 fn has_test(file: &SourceFile, name: &str) -> Option<bool> {
     let lines: Vec<&str> = file.text.lines().collect();
     let declares = |line: &str| {

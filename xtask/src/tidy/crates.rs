@@ -12,8 +12,8 @@ struct Direction {
     tests_use: &'static [&'static str],
 }
 
-/// The directions of ARCHITECTURE.md. Tests may stand on the testkit and the simulation everywhere but
-/// in the two crates at the bottom of it all.
+/// The directions of ARCHITECTURE.md. Tests may stand on the testkit and the simulation everywhere
+/// but in the two crates at the bottom of it all.
 const DIRECTIONS: &[Direction] = &[
     Direction { package: "mainspring-wire", uses: &[], tests_use: &[] },
     Direction {

@@ -1,4 +1,5 @@
-//! What a single line must not hold: left-over macros, stray white space, too much, a machine's paths.
+//! What a single line must not hold: left-over macros, stray white space, too much, a machine's
+//! paths.
 
 use super::{Offence, Tree, mask, numbered};
 use crate::tree::SourceFile;

@@ -88,7 +88,8 @@ fn last_line(lines: &[&str], first: usize) -> Option<usize> {
     None
 }
 
-/// From which line on functions are tests: by the place of the file, or by `mod tests` at its bottom.
+/// From which line on functions are tests: by the place of the file, or by `mod tests` at its
+/// bottom.
 fn first_line_of_tests(path: &str, code: &str) -> usize {
     let in_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
     if in_tests || path.starts_with("crates/testkit/") {

@@ -31,7 +31,8 @@ fn forbidden_names(line: &str) -> Vec<String> {
     names
 }
 
-/// `use std::{fmt, io};`: rustfmt keeps short groups on one line, and long ones are not written here.
+/// `use std::{fmt, io};`: rustfmt keeps short groups on one line, and long ones are not written
+/// here.
 fn is_in_group(line: &str, module: &str) -> bool {
     let group = line.split_once("std::{").map(|(_, group)| group);
     group.is_some_and(|group| {

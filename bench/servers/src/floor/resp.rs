@@ -1,7 +1,8 @@
 //! PING, SET and GET by a table of fixed size: as little of Redis as its benchmark asks.
 //!
 //! Commands are arrays of bulk strings or inline words
-//! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>). A key has one place; another key there overwrites it.
+//! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>). A key has one place; another
+//! key there overwrites it.
 
 use super::Answer;
 
@@ -79,8 +80,8 @@ impl Answer for Resp {
     }
 }
 
-/// The arguments of the first command, their number, and the bytes it takes; none if it is not complete.
-/// What is no number counts as 0: a floor trusts its load generator.
+/// The arguments of the first command, their number, and the bytes it takes; none if it is not
+/// complete. What is no number counts as 0: a floor trusts its load generator.
 fn command<'a>(
     input: &'a [u8],
     arguments: &mut [&'a [u8]; ARGUMENTS_MAX],

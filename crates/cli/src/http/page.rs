@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The answers to all requests, whole, with the `Date` of the present second.
 ///
-/// They are made again by the first request of a second, so that an idle server is not woken for its clock.
+/// They are made again by the first request of a second, so that an idle server is not woken for
+/// its clock.
 pub(super) struct Page {
     body: Vec<u8>,
     /// What the clocks said at the start; the loop's clock tells the time from then on.

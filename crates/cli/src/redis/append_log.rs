@@ -27,7 +27,8 @@ const BATCH_BYTES_KEPT: usize = 1 << 20;
 impl AppendLog {
     /// Opens or makes the file, and gives all its commands to `execute`.
     ///
-    /// What follows the last whole command is cut off: the process that wrote it ended before it was answered.
+    /// What follows the last whole command is cut off: the process that wrote it ended before it
+    /// was answered.
     pub(super) fn open(
         path: &Path,
         syncs: bool,
@@ -48,8 +49,8 @@ impl AppendLog {
         Ok(Self { file: Mutex::new(Tail { file, batch: Vec::new() }), syncs })
     }
 
-    /// Writes what has been executed and not been written. When it returns, so have all changes that the
-    /// caller has seen, those of other loops included.
+    /// Writes what has been executed and not been written. When it returns, so have all changes
+    /// that the caller has seen, those of other loops included.
     pub(super) fn commit(&self, store: &Mutex<Store>) -> io::Result<()> {
         let mut tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Tail { file, batch } = &mut *tail;

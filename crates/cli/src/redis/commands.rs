@@ -185,8 +185,8 @@ const NAME_BYTES_SHOWN: usize = 128;
 
 /// A command that is in no table: the three that redis-server knows by name alone, and errors.
 fn unknown(call: &mut Call<'_>, name: &[u8]) {
-    // "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to
-    // Redis. [..] Connection aborted."
+    // "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands
+    // to Redis. [..] Connection aborted."
     let name = c_string(name, usize::MAX);
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         tracing::warn!("an HTTP client speaks to this Redis server: connection closed");

@@ -91,8 +91,8 @@ impl Handler for Redis {
 
     fn on_turn_end(&mut self, _cx: &mut Cx<'_>) {
         if let Err(error) = self.shared.commit() {
-            // Changes that are answered must be in the log, and these cannot be: end without answering, as
-            // redis-server does under `appendfsync always`.
+            // Changes that are answered must be in the log, and these cannot be: end without
+            // answering, as redis-server does under `appendfsync always`.
             tracing::error!(%error, "cannot write the append log");
             std::process::exit(1);
         }

@@ -1,7 +1,7 @@
 //! Patterns of `KEYS` and `CONFIG GET`, as `stringmatchlen` of redis-server matches them.
 
-/// Whether all of `text` matches: `*` any bytes, `?` any byte, `[a-c]`, `[^x]`, `\` takes the next byte as
-/// it is. The time is bounded by the product of the two lengths.
+/// Whether all of `text` matches: `*` any bytes, `?` any byte, `[a-c]`, `[^x]`, `\` takes the next
+/// byte as it is. The time is bounded by the product of the two lengths.
 pub(super) fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let (mut at, mut from) = (0, 0);
     // Behind the last `*`, and where in the text its rest is tried next.
@@ -47,8 +47,8 @@ fn single(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
     }
 }
 
-/// Whether a class, from behind its `[`, holds the byte, and how long it is. One without an end goes to the
-/// end of the pattern.
+/// Whether a class, from behind its `[`, holds the byte, and how long it is. One without an end
+/// goes to the end of the pattern.
 fn in_class(class: &[u8], byte: u8, ignore_case: bool) -> (bool, usize) {
     let fold = |byte: u8| if ignore_case { byte.to_ascii_lowercase() } else { byte };
     let byte = fold(byte);

@@ -1,4 +1,5 @@
-//! What all connections of all loops see: the keys, and the changes that are not in the append log yet.
+//! What all connections of all loops see: the keys, and the changes that are not in the append log
+//! yet.
 
 use super::keyspace::Keyspace;
 use mainspring::wire::resp::{Command, reply};
@@ -57,7 +58,8 @@ impl Store {
     }
 }
 
-/// Locks the store. A command that panicked has at worst left its own change undone: the others go on.
+/// Locks the store. A command that panicked has at worst left its own change undone: the others go
+/// on.
 pub(super) fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The built program, judged from outside: by raw bytes, by redis-server, and by clients that were not
-//! written here.
+//! The built program, judged from outside: by raw bytes, by redis-server, and by clients that were
+//! not written here.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,

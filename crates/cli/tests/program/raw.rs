@@ -15,8 +15,8 @@ pub(crate) struct Outcome {
 const SENTINEL: &[u8] = b"*2\r\n$4\r\nECHO\r\n$8\r\nsentinel\r\n";
 const SENTINEL_REPLY: &[u8] = b"$8\r\nsentinel\r\n";
 
-/// Sends whole requests to a Redis server, and one more: its answer says that there is nothing else to
-/// wait for, and that the connection is open.
+/// Sends whole requests to a Redis server, and one more: its answer says that there is nothing else
+/// to wait for, and that the connection is open.
 pub(crate) fn ask_redis(addr: SocketAddr, input: &[u8]) -> Outcome {
     let mut stream = connect(addr);
     // The server may close before it has read everything.

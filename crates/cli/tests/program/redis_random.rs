@@ -1,5 +1,5 @@
-//! Seeded random commands to redis-server and to our program, pipelined, in both versions of the protocol:
-//! the same bytes come back.
+//! Seeded random commands to redis-server and to our program, pipelined, in both versions of the
+//! protocol: the same bytes come back.
 
 use crate::process::{Program, RedisServer};
 use crate::raw::{Outcome, ask_redis, command};

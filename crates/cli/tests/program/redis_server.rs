@@ -131,7 +131,8 @@ fn a_client_that_does_not_read_is_not_read_from_and_holds_up_nobody() {
     let mut deaf = program.connect();
     deaf.set_nonblocking(true).unwrap();
     let gets = b"GET v\r\n".repeat(1000);
-    // 1,000 gets are a megabyte of replies; the socket takes what fits until nobody reads it any more.
+    // 1,000 gets are a megabyte of replies; the socket takes what fits until nobody reads it any
+    // more.
     let (mut sent, mut idle) = (0, 0);
     while idle < 20 && sent < 64 << 20 {
         match deaf.write(&gets[sent % b"GET v\r\n".len()..]) {

@@ -1,5 +1,5 @@
-//! What the fault tests share: the program as a child process, clients on blocking sockets, and what
-//! the system tells of a process.
+//! What the fault tests share: the program as a child process, clients on blocking sockets, and
+//! what the system tells of a process.
 //!
 //! The program is that of `MAINSPRING_BIN` where the variable is set (an optimized or instrumented
 //! build), else the one that cargo has built for these tests.

@@ -130,8 +130,8 @@ impl Launch {
             }
         };
         command.args(&words[1..]);
-        // Of use only to a build with sanitizers: leaks cannot be looked for in a traced process, and
-        // memory held back to find late uses is not the program's.
+        // Of use only to a build with sanitizers: leaks cannot be looked for in a traced process,
+        // and memory held back to find late uses is not the program's.
         command.env("ASAN_OPTIONS", "detect_leaks=0:quarantine_size_mb=4");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -166,7 +166,8 @@ fn parse_host(host: Piece<'_>, port: u16) -> Result<Place, AddressError> {
         return Ok(Place::Literal(SocketAddr::new(ip.into(), port)));
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    // Resolvers take 127.1 and 256.1.1.1 for strange IPv4 addresses; no name ends in a number (RFC 3696, 2).
+    // Resolvers take 127.1 and 256.1.1.1 for strange IPv4 addresses; no name ends in a number (RFC
+    // 3696, 2).
     let last_label = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let is_name = text.len() <= HOST_LEN_MAX
         && text.bytes().all(is_plain)

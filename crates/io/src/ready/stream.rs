@@ -12,7 +12,8 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 /// Whether the kernel raises a new edge after a read or write that fell short, so that the one that
-/// finds nothing can be saved. epoll and kqueue do; elsewhere only `WouldBlock` arms the next event.
+/// finds nothing can be saved. epoll and kqueue do; elsewhere only `WouldBlock` arms the next
+/// event.
 const SHORT_MEANS_DRAINED: bool = cfg!(unix);
 
 /// Keeps a write to a connection that the peer has closed from raising SIGPIPE.

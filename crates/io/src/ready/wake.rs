@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
-/// How often a wake is tried that the kernel refuses. What `eventfd(2)` and its like can answer besides
-/// success passes: an interrupt, a full counter. A wake that is given up leaves the sender's work lying
-/// until something else ends the poll.
+/// How often a wake is tried that the kernel refuses. What `eventfd(2)` and its like can answer
+/// besides success passes: an interrupt, a full counter. A wake that is given up leaves the
+/// sender's work lying until something else ends the poll.
 const ATTEMPTS: usize = 64;
 
 /// The driver's end of its wakers, which share it and may outlive it.

@@ -64,7 +64,8 @@ fn fires_in_deadline_order_and_ties_in_arming_order() {
     wheel.invariants();
 }
 
-/// One timer reaches the tick from an upper level, the other was armed near it: still first come, first served.
+/// One timer reaches the tick from an upper level, the other was armed near it: still first come,
+/// first served.
 #[test]
 fn ties_keep_their_order_across_levels() {
     let mut wheel = TimerWheel::new();
@@ -255,7 +256,8 @@ fn distance(rng: &mut fastrand::Rng) -> u64 {
     }
 }
 
-/// A tick at some distance from `now`, at times the last before or the first of a block of an upper level.
+/// A tick at some distance from `now`, at times the last before or the first of a block of an upper
+/// level.
 fn later(rng: &mut fastrand::Rng, now: u64) -> u64 {
     let tick = now.saturating_add(distance(rng));
     match rng.u32(0..8) {

@@ -115,8 +115,8 @@ pub(crate) fn eventually_stats(
     }
 }
 
-/// Waits until some figures of the whole server are `wanted`: they may be told only when the turn ends
-/// that has made them.
+/// Waits until some figures of the whole server are `wanted`: they may be told only when the turn
+/// ends that has made them.
 #[track_caller]
 pub(crate) fn eventually_total<T: PartialEq + Debug>(
     handle: &Handle,

@@ -1,5 +1,5 @@
-//! Runs worlds from seeds: `world --seeds N | --seed S [--log] [--canary]`. See the `world` module of the
-//! test kit, and `cargo xtask sim`.
+//! Runs worlds from seeds: `world --seeds N | --seed S [--log] [--canary]`. See the `world` module
+//! of the test kit, and `cargo xtask sim`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]

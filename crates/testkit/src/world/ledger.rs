@@ -1,7 +1,7 @@
 //! What the handlers of a world have seen, and the laws that each callback is held to.
 //!
-//! A panic in a callback would be caught by the loop, so a broken law is written down; the run looks
-//! after every round.
+//! A panic in a callback would be caught by the loop, so a broken law is written down; the run
+//! looks after every round.
 
 use super::plan::{Kind, Plan};
 use super::service::Service;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The ledger as handlers, scripts and drivers share it. All of it is on one thread; the lock is for
-/// completion callbacks, which have to be `Send`.
+/// The ledger as handlers, scripts and drivers share it. All of it is on one thread; the lock is
+/// for completion callbacks, which have to be `Send`.
 #[derive(Clone)]
 pub(super) struct Book(Arc<Mutex<Ledger>>);
 

@@ -29,7 +29,8 @@ pub(super) enum Kind {
     Detach,
     /// Echo whose answers come from elsewhere: posts, sends of a remote, the offload pool.
     Worker,
-    /// Refuses, closes, aborts, panics, detaches, hands off; its answers are a beginning of an echo.
+    /// Refuses, closes, aborts, panics, detaches, hands off; its answers are a beginning of an
+    /// echo.
     Chaos,
 }
 
@@ -96,8 +97,8 @@ pub(super) struct Plan {
     pub(super) payload_max: usize,
     pub(super) pipe_bytes: usize,
     pub(super) panics: bool,
-    /// The handlers tick, those of the first kind on every loop: a loop that ticks makes up for a lost
-    /// wake.
+    /// The handlers tick, those of the first kind on every loop: a loop that ticks makes up for a
+    /// lost wake.
     pub(super) ticks: bool,
 }
 

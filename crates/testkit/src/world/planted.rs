@@ -128,7 +128,8 @@ impl<S: Sink> Sink for Distorted<'_, S> {
         if self.trap.bug == Some(Bug::SwappedData) && self.trap.left.get() > 0 {
             match &self.held {
                 Some((held, _)) if *held == key => {
-                    // Deliveries of one byte value would not show it: the trap stays until it counts.
+                    // Deliveries of one byte value would not show it: the trap stays until it
+                    // counts.
                     if self.trap.left.get() > 1 {
                         self.trap.left.set(self.trap.left.get() - 1);
                         self.let_go();

@@ -1,5 +1,5 @@
-//! The proxy: every accepted connection has a dialled one; neither side outruns the other, and the end of
-//! each direction is passed on.
+//! The proxy: every accepted connection has a dialled one; neither side outruns the other, and the
+//! end of each direction is passed on.
 
 use super::plan::Kind;
 use super::service::{Service, Tracked};

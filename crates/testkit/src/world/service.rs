@@ -1,7 +1,8 @@
-//! The handler of a world: one type for all kinds, so that connections may go from one to the other.
+//! The handler of a world: one type for all kinds, so that connections may go from one to the
+//! other.
 //!
-//! This file holds every callback to the laws of the [ledger](super::ledger); what a kind does stands
-//! in [`conduct`](super::conduct) and [`relay`](super::relay).
+//! This file holds every callback to the laws of the [ledger](super::ledger); what a kind does
+//! stands in [`conduct`](super::conduct) and [`relay`](super::relay).
 
 use super::detached::DetachedEcho;
 use super::ledger::Book;

@@ -4,8 +4,9 @@ use crate::varint;
 
 /// Frames with their length in front.
 ///
-/// The length counts the payload only, not itself. A length over [`max`](Self::max) (64 KiB unless set) is an
-/// error at once, before any payload has come; nothing is allocated for what is only announced.
+/// The length counts the payload only, not itself. A length over [`max`](Self::max) (64 KiB unless
+/// set) is an error at once, before any payload has come; nothing is allocated for what is only
+/// announced.
 ///
 /// As an encoder it appends length and payload.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use crate::codec::{Decode, Encode, Step};
 
 /// Frames that end with a separator of one or more bytes.
 ///
-/// The frame is the bytes before the separator, unless [`including`](Self::including) asks for both. A
-/// frame longer than [`max`](Self::max) bytes (64 KiB unless set), separator not counted, is an error as
-/// soon as that many bytes have come without one.
+/// The frame is the bytes before the separator, unless [`including`](Self::including) asks for
+/// both. A frame longer than [`max`](Self::max) bytes (64 KiB unless set), separator not counted,
+/// is an error as soon as that many bytes have come without one.
 ///
 /// As an encoder it appends the payload and the separator.
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
-//! Inputs from a seed: a corpus of sound and nearly sound inputs, and mutations that keep some structure.
+//! Inputs from a seed: a corpus of sound and nearly sound inputs, and mutations that keep some
+//! structure.
 
 use super::TARGETS;
 
-/// Runs the target called `name` over its corpus, and then over `iterations` inputs made from `seed`: the
-/// same ones each time.
+/// Runs the target called `name` over its corpus, and then over `iterations` inputs made from
+/// `seed`: the same ones each time.
 ///
 /// Returns `false`, without running anything, when [`TARGETS`] has no such name.
 ///

@@ -28,8 +28,8 @@ pub(super) struct Outcome<E> {
     pub(super) rest: Result<usize, E>,
 }
 
-/// Longer inputs are split at random only: splitting at each byte may cost the square of their length where
-/// frames are short of whole for long.
+/// Longer inputs are split at random only: splitting at each byte may cost the square of their
+/// length where frames are short of whole for long.
 const EVERY_BYTE_MAX: usize = 4096;
 
 /// Feeds `bytes` whole and in pieces, and returns the outcome, which is the same each time.

@@ -8,9 +8,9 @@ use crate::codec::{Decode, Step};
 
 /// Streams one body: gives what has come of it, and says where it ends.
 ///
-/// Pieces are as large as the input allows; nothing is gathered. The size lines, line ends and trailers of
-/// a chunked body count into `used` of the piece behind them; trailers are checked and dropped. A size line
-/// is at most 1 KiB long, the trailers together at most 8 KiB.
+/// Pieces are as large as the input allows; nothing is gathered. The size lines, line ends and
+/// trailers of a chunked body count into `used` of the piece behind them; trailers are checked and
+/// dropped. A size line is at most 1 KiB long, the trailers together at most 8 KiB.
 ///
 /// Behind the last piece it only gives the last piece again, empty and with `used` 0.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl BodyDecoder {
         }
     }
 
-    /// The line at `at`, which ends with CR LF and has at most `max` bytes with them. Moves behind it.
+    /// The line at `at`, which ends with CR LF and has at most `max` bytes with them. Moves behind
+    /// it.
     fn line(&mut self, input: &[u8], max: usize) -> Result<Option<Range<usize>>, Error> {
         let (start, window) = (self.at, input.len().min(self.at + max));
         let from = self.scanned.clamp(start, window);

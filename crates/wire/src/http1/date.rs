@@ -1,5 +1,5 @@
-/// The time `unix_seconds` in the format of `Date` and `Last-Modified`, `Sun, 06 Nov 1994 08:49:37 GMT`
-/// ("IMF-fixdate", RFC 9110, 5.6.7). Times after the year 9999 become its last second.
+/// The time `unix_seconds` in the format of `Date` and `Last-Modified`, `Sun, 06 Nov 1994 08:49:37
+/// GMT` ("IMF-fixdate", RFC 9110, 5.6.7). Times after the year 9999 become its last second.
 pub fn imf_fixdate(unix_seconds: u64) -> [u8; 29] {
     let seconds = unix_seconds.min(SECONDS_MAX);
     let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
@@ -32,7 +32,8 @@ const DAYS_1601_TO_1970: u64 = 134_774;
 fn civil(days: u64) -> (u64, usize, u64) {
     let days = days + DAYS_1601_TO_1970;
     let (cycles, days) = (days / 146_097, days % 146_097);
-    // The last century of a cycle and the last year of four are a day longer: they must not become a fifth.
+    // The last century of a cycle and the last year of four are a day longer: they must not become
+    // a fifth.
     let centuries = (days / 36_524).min(3);
     let days = days - centuries * 36_524;
     let (fours, days) = (days / 1_461, days % 1_461);

@@ -46,19 +46,19 @@ impl Gather {
     }
 
     pub(super) fn finish(self, minor: u8) -> Result<Meaning, Error> {
-        // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
-        // lacks a Host header field" (RFC 9112, 3.2).
+        // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
+        // message that lacks a Host header field" (RFC 9112, 3.2).
         if minor >= 1 && self.hosts == 0 {
             return Err(Error::HostMissing);
         }
         let body = match (self.codings, self.length) {
             (0, None) => Body::None,
             (0, Some(length)) => Body::Length(length),
-            // "A server MAY reject a request that contains both Content-Length and Transfer-Encoding"
-            // (RFC 9112, 6.1): the two are how requests are smuggled.
+            // "A server MAY reject a request that contains both Content-Length and
+            // Transfer-Encoding" (RFC 9112, 6.1): the two are how requests are smuggled.
             (_, Some(_)) => return Err(Error::LengthAndCoding),
-            // "If chunked is not the final encoding .. the server MUST respond with the 400 (Bad Request)
-            // status code" (RFC 9112, 6.3); codings of HTTP/1.0 are faulty framing (6.1).
+            // "If chunked is not the final encoding .. the server MUST respond with the 400 (Bad
+            // Request) status code" (RFC 9112, 6.3); codings of HTTP/1.0 are faulty framing (6.1).
             _ if minor == 0 || !self.chunked_last || self.chunked_early => {
                 return Err(Error::TransferEncodingInvalid);
             }
@@ -68,8 +68,8 @@ impl Gather {
         Ok(Meaning {
             body,
             keep_alive: !self.close && (minor >= 1 || self.keep_alive),
-            // "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
-            // expectation" (RFC 9110, 10.1.1).
+            // "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore
+            // that expectation" (RFC 9110, 10.1.1).
             expects_continue: self.expects_continue && minor >= 1 && body != Body::None,
         })
     }

@@ -9,8 +9,8 @@ use crate::codec::{Decode, Step};
 
 /// Cuts the heads of requests from what a client sends.
 ///
-/// A head is at most [`max_bytes`](Self::max_bytes) long (16 KiB unless set), empty lines in front of it
-/// included, and has at most [`max_fields`](Self::max_fields) header fields (64 unless set).
+/// A head is at most [`max_bytes`](Self::max_bytes) long (16 KiB unless set), empty lines in front
+/// of it included, and has at most [`max_fields`](Self::max_fields) header fields (64 unless set).
 ///
 /// Stricter than RFC 9112 asks where that closes a doubt: lines end with CR LF, folded lines and a
 /// `Content-Length` beside `Transfer-Encoding` are errors.

@@ -19,7 +19,8 @@ pub struct ResponseHead<'a> {
 }
 
 impl<'a> ResponseHead<'a> {
-    /// Appends the status line. Reason phrases are those of RFC 9110; other codes have an empty one.
+    /// Appends the status line. Reason phrases are those of RFC 9110; other codes have an empty
+    /// one.
     ///
     /// # Panics
     ///
@@ -34,7 +35,8 @@ impl<'a> ResponseHead<'a> {
         ResponseHead { out, status }
     }
 
-    /// Appends a field. Control characters in `value` become spaces, so that no value can end its line.
+    /// Appends a field. Control characters in `value` become spaces, so that no value can end its
+    /// line.
     ///
     /// # Panics
     ///
@@ -59,7 +61,8 @@ impl<'a> ResponseHead<'a> {
         self.field("connection", b"close")
     }
 
-    /// Appends `Content-Length`, except where a response may not have one (1xx and 204; RFC 9110, 8.6).
+    /// Appends `Content-Length`, except where a response may not have one (1xx and 204; RFC 9110,
+    /// 8.6).
     pub fn length(self, bytes: u64) -> Self {
         if self.status >= 200 && self.status != 204 {
             self.out.extend_from_slice(b"content-length: ");
@@ -69,7 +72,8 @@ impl<'a> ResponseHead<'a> {
         self
     }
 
-    /// Appends `Transfer-Encoding: chunked`; [`append_chunk`] and [`append_last_chunk`] make the body.
+    /// Appends `Transfer-Encoding: chunked`; [`append_chunk`] and [`append_last_chunk`] make the
+    /// body.
     pub fn chunked(self) -> Self {
         self.field("transfer-encoding", b"chunked")
     }
@@ -79,8 +83,8 @@ impl<'a> ResponseHead<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Appends `Content-Length`, ends the head, and appends the body; without the body where the status
-    /// allows none (1xx, 204, 304). For the answer to HEAD use `length` and `end`.
+    /// Appends `Content-Length`, ends the head, and appends the body; without the body where the
+    /// status allows none (1xx, 204, 304). For the answer to HEAD use `length` and `end`.
     pub fn body(self, bytes: &[u8]) {
         let bodiless = self.status < 200 || matches!(self.status, 204 | 304);
         let head = self.length(bytes.len() as u64);
@@ -91,7 +95,8 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// Appends a chunk of a chunked body; nothing when `bytes` is empty, since an empty chunk is the last.
+/// Appends a chunk of a chunked body; nothing when `bytes` is empty, since an empty chunk is the
+/// last.
 pub fn append_chunk(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.is_empty() {
         return;

@@ -5,17 +5,18 @@ use crate::codec::{Decode, Step};
 
 /// Cuts [`Command`]s from what a client sends: arrays of bulk strings, and inline commands.
 ///
-/// It does what redis-server 7 does, byte for byte. In short: an array ends each length with CR and any
-/// byte; the two bytes behind an argument are not looked at; numbers have no `+`, leading zero or space;
-/// an inline command ends with LF or CR LF, is split at spaces, and may quote with `"` and `'`; a NUL hides
-/// the end of its line, until the line is too long.
+/// It does what redis-server 7 does, byte for byte. In short: an array ends each length with CR and
+/// any byte; the two bytes behind an argument are not looked at; numbers have no `+`, leading zero
+/// or space; an inline command ends with LF or CR LF, is split at spaces, and may quote with `"`
+/// and `'`; a NUL hides the end of its line, until the line is too long.
 ///
-/// A blank request (an empty line, `*0`, `*-1`) comes out as a [blank](Command::is_blank) command, without
-/// arguments, for the caller to ignore as redis-server does. Were they skipped here, a peer that sends
-/// nothing else could make its server hold them without limit.
+/// A blank request (an empty line, `*0`, `*-1`) comes out as a [blank](Command::is_blank) command,
+/// without arguments, for the caller to ignore as redis-server does. Were they skipped here, a peer
+/// that sends nothing else could make its server hold them without limit.
 ///
-/// Nothing is allocated per command: where the arguments are is kept in memory that is used again. What is
-/// announced allocates nothing either; the caller's bound on input not yet consumed bounds a command.
+/// Nothing is allocated per command: where the arguments are is kept in memory that is used again.
+/// What is announced allocates nothing either; the caller's bound on input not yet consumed bounds
+/// a command.
 #[derive(Debug)]
 pub struct Commands {
     max_line: usize,

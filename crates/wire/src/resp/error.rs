@@ -4,7 +4,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A quoted argument of an inline command has no end, or something other than a space behind it.
+    /// A quoted argument of an inline command has no end, or something other than a space behind
+    /// it.
     UnbalancedQuotes,
     /// The number of arguments is not a canonical decimal number, or over the limit.
     InvalidMultibulkLength,
@@ -26,8 +27,8 @@ pub enum Error {
 impl Error {
     /// Appends the reply that redis-server sends before it closes: `-ERR Protocol error: ...`.
     ///
-    /// The same text as `Display`, but the byte of [`Error::ExpectedDollar`] stays a byte when it is not
-    /// ASCII, and is a space when it would end the line.
+    /// The same text as `Display`, but the byte of [`Error::ExpectedDollar`] stays a byte when it
+    /// is not ASCII, and is a space when it would end the line.
     pub fn append_reply(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"-ERR Protocol error: ");
         if let Error::ExpectedDollar { got } = *self {

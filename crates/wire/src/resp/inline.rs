@@ -40,7 +40,8 @@ fn word(line: &mut [u8], start: usize) -> Result<Word, Unbalanced> {
     let mut at = start;
     while let Some(&byte) = line.get(at) {
         match byte {
-            // Narrower than `is_space`: a vertical tab or a form feed is part of a word that has begun.
+            // Narrower than `is_space`: a vertical tab or a form feed is part of a word that has
+            // begun.
             b' ' | b'\n' | b'\r' | b'\t' => return Ok(Word { end: at, next: at + 1 }),
             // What stands before a quote stays where it is.
             b'"' => return quoted(line, at, double),

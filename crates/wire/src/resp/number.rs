@@ -27,8 +27,8 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
-/// A canonical number of at most 9 digits and the CR and byte that end it, if `bytes` starts with that:
-/// the value and the length with both. `None` says nothing; ask [`parse`].
+/// A canonical number of at most 9 digits and the CR and byte that end it, if `bytes` starts with
+/// that: the value and the length with both. `None` says nothing; ask [`parse`].
 #[inline]
 pub(super) fn short_line(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;

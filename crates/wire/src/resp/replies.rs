@@ -43,12 +43,12 @@ impl Reply<'_> {
     }
 }
 
-/// Cuts [`Reply`]s of RESP2 from what a server sends; for clients, which are answered in RESP2 unless they
-/// say `HELLO 3`, and for tests.
+/// Cuts [`Reply`]s of RESP2 from what a server sends; for clients, which are answered in RESP2
+/// unless they say `HELLO 3`, and for tests.
 ///
-/// Stricter than [`Commands`](super::Commands): lines and bulk strings end with CR LF. Limits: a line 64
-/// KiB, a bulk string 512 MiB, an array 1,048,576 elements, arrays nested 32 deep. An array allocates its
-/// vector; nothing is allocated for what is only announced.
+/// Stricter than [`Commands`](super::Commands): lines and bulk strings end with CR LF. Limits: a
+/// line 64 KiB, a bulk string 512 MiB, an array 1,048,576 elements, arrays nested 32 deep. An array
+/// allocates its vector; nothing is allocated for what is only announced.
 #[derive(Debug)]
 pub struct Replies {
     max_bulk: usize,

@@ -1,12 +1,13 @@
 //! Replies, appended to an output buffer.
 //!
-//! The types of RESP3 are for clients that have asked for it with `HELLO 3`; what is not said to be one of
-//! them is the same in both versions.
+//! The types of RESP3 are for clients that have asked for it with `HELLO 3`; what is not said to be
+//! one of them is the same in both versions.
 
 use super::number;
 use crate::decimal;
 
-/// Appends a simple string, `+OK`. CR and LF in `text` become spaces, since a line end would end it.
+/// Appends a simple string, `+OK`. CR and LF in `text` become spaces, since a line end would end
+/// it.
 pub fn simple(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'+');
     line(out, text);
@@ -52,19 +53,20 @@ pub fn null3(out: &mut Vec<u8>) {
     out.extend_from_slice(b"_\r\n");
 }
 
-/// Appends the head of a map of RESP3; the next `2 * len` replies are keys and values in turn. RESP2 has an
-/// array of them instead.
+/// Appends the head of a map of RESP3; the next `2 * len` replies are keys and values in turn.
+/// RESP2 has an array of them instead.
 pub fn map_header(out: &mut Vec<u8>, len: usize) {
     header(out, b'%', len);
 }
 
-/// Appends the head of a set of RESP3; the next `len` replies are its elements. RESP2 has an array instead.
+/// Appends the head of a set of RESP3; the next `len` replies are its elements. RESP2 has an array
+/// instead.
 pub fn set_header(out: &mut Vec<u8>, len: usize) {
     header(out, b'~', len);
 }
 
-/// Appends a verbatim string of RESP3, `=15` and `txt:Some string`: text for people, and the format that it
-/// is in. RESP2 has a bulk string instead.
+/// Appends a verbatim string of RESP3, `=15` and `txt:Some string`: text for people, and the format
+/// that it is in. RESP2 has a bulk string instead.
 pub fn verbatim(out: &mut Vec<u8>, format: [u8; 3], text: &[u8]) {
     header(out, b'=', format.len() + 1 + text.len());
     out.extend_from_slice(&format);

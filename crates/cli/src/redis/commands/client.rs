@@ -124,8 +124,9 @@ pub(super) fn wake(call: &mut Call<'_>) {
     call.after = Some(After::Wake);
 }
 
-/// `HELLO [2 | 3 [AUTH user password] [SETNAME name]]`: the default user, who has no password, is let in with
-/// any. As in redis-server options take effect one by one, and the protocol changes if all of them did.
+/// `HELLO [2 | 3 [AUTH user password] [SETNAME name]]`: the default user, who has no password, is
+/// let in with any. As in redis-server options take effect one by one, and the protocol changes if
+/// all of them did.
 pub(super) fn hello(call: &mut Call<'_>) {
     let mut protocol = call.client.protocol;
     if call.command.len() > 1 {

@@ -42,8 +42,8 @@ pub(super) fn keys(call: &mut Call<'_>) {
     matching.iter().for_each(|key| reply::bulk(call.out, key));
 }
 
-/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`: everything in one step, so that the cursor is 0
-/// at once. `COUNT` is a hint that a server may leave alone.
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`: everything in one step, so that the
+/// cursor is 0 at once. `COUNT` is a hint that a server may leave alone.
 pub(super) fn scan(call: &mut Call<'_>) {
     let Some(cursor) = parse_cursor(call.arg(1)) else {
         return call.error("ERR invalid cursor");

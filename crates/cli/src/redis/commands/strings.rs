@@ -15,8 +15,8 @@ pub(super) fn get(call: &mut Call<'_>) {
     }
 }
 
-/// `SET key value [NX | XX] [GET] [KEEPTTL]`. The options that set a time to live are errors here: better
-/// than a key that stays for ever.
+/// `SET key value [NX | XX] [GET] [KEEPTTL]`. The options that set a time to live are errors here:
+/// better than a key that stays for ever.
 pub(super) fn set(call: &mut Call<'_>) {
     let (key, value) = (call.arg(1), call.arg(2));
     if call.command.len() == 3 {

@@ -190,7 +190,8 @@ fn send_runs(
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: every header points to names, vectors and controls that outlive the call with their
-    // true lengths; the payloads are borrowed by the caller's outbox, and the kernel only reads them.
+    // true lengths; the payloads are borrowed by the caller's outbox, and the kernel only reads
+    // them.
     let sent = unsafe {
         libc::sendmmsg(socket, messages.as_mut_ptr(), runs.len() as libc::c_uint, flags as _)
     };
@@ -222,8 +223,8 @@ unsafe fn put_segment(header: &mut libc::msghdr, segment: u16) {
 ///
 /// The kernel has filled the control buffer of `header`, which is still alive.
 unsafe fn coalesced_segment(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR stay within `msg_controllen`, and the kernel writes whole
-    // control messages; UDP_GRO carries an int.
+    // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR stay within `msg_controllen`, and the kernel writes
+    // whole control messages; UDP_GRO carries an int.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = control.as_ref() {

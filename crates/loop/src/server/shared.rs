@@ -1,8 +1,8 @@
 //! What the loops of one server share: nothing on the way of a byte.
 
-use crate::inbox::Inbox;
-use crate::offload::Offload;
-use crate::post::{Post, Work};
+use crate::remote::inbox::Inbox;
+use crate::remote::post::{Post, Work};
+use crate::server::offload::Offload;
 use crate::stats::LoopCounters;
 use crate::{Balance, Limits, ServerStats};
 use concurrent_queue::ConcurrentQueue;
@@ -64,7 +64,8 @@ impl ServerShared {
         })
     }
 
-    /// Tells every loop. Control has a queue of its own, so that a full inbox cannot keep a server from stopping.
+    /// Tells every loop. Control has a queue of its own, so that a full inbox cannot keep a server
+    /// from stopping.
     pub(crate) fn control(&self, control: Control) {
         for home in &self.loops {
             home.finish(Box::new(move |_, state| state.controls.push(control)));

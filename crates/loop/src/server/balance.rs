@@ -1,17 +1,18 @@
 //! Which loop serves a connection.
 
-use crate::core::Core;
+use crate::turn::core::Core;
 use mainspring_io::Addr;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 
-/// How connections are shared out among the loops of a server. A connection stays on its loop for life.
+/// How connections are shared out among the loops of a server. A connection stays on its loop for
+/// life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Balance {
-    /// Each loop has its own listening socket on the same port, and the kernel picks one by a hash of
-    /// the two addresses. No loop is woken for another's connection. Unix sockets, which have no
+    /// Each loop has its own listening socket on the same port, and the kernel picks one by a hash
+    /// of the two addresses. No loop is woken for another's connection. Unix sockets, which have no
     /// such sharing, and systems without it are served as by `RoundRobin`.
     #[default]
     Kernel,
@@ -39,7 +40,8 @@ impl Balance {
 impl FromStr for Balance {
     type Err = String;
 
-    /// Names as on the command line: `kernel`, `random`, `round-robin`, `least-connections`, `source-hash`.
+    /// Names as on the command line: `kernel`, `random`, `round-robin`, `least-connections`,
+    /// `source-hash`.
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(known, _)| *known == name);
         found.map(|(_, balance)| *balance).ok_or_else(|| {

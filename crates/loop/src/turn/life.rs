@@ -1,11 +1,11 @@
 //! How a loop ends.
 
-use crate::core::Core;
-use crate::order::Order;
-use crate::post::Post;
-use crate::shared::Control;
-use crate::slot::{Slot, Stage};
+use crate::conn::slot::{Slot, Stage};
+use crate::remote::post::Post;
+use crate::server::shared::Control;
 use crate::state::{Alarm, Life};
+use crate::turn::core::Core;
+use crate::turn::order::Order;
 use crate::{CloseReason, Cx};
 use mainspring_io::Key;
 
@@ -20,8 +20,8 @@ impl Core {
         }
     }
 
-    /// The loop is over: what is still queued for it comes too late, is counted, and whoever waits for
-    /// a completion learns it.
+    /// The loop is over: what is still queued for it comes too late, is counted, and whoever waits
+    /// for a completion learns it.
     pub(crate) fn refuse_posts(&mut self) {
         let shared = self.state.shared.clone();
         let home = &shared.loops[usize::from(self.state.index)];

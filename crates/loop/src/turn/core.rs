@@ -1,11 +1,11 @@
 //! The loop without its driver: handlers and state, and the calls from one into the other.
 
 use crate::buffers::Buffers;
-use crate::detached::Detached;
-use crate::host::{Event, Host};
+use crate::conn::detached::Detached;
+use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, STATELESS, Slot, Stage};
+use crate::handler::host::{Event, Host};
 use crate::panic;
-use crate::shared::Control;
-use crate::slot::{ConnSlot, Flags, NO_LISTENER, STATELESS, Slot, Stage};
+use crate::server::shared::Control;
 use crate::state::{Install, Life, LoopState};
 use crate::{Action, CloseReason, Conn, Cx, Input};
 use mainspring_io::{Accepted, Key, OwnedStream};
@@ -114,7 +114,7 @@ impl Core {
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         let key = self.state.slots.insert(Slot::Conn(conn));
         self.state.conns_open += 1;
-        self.state.orders.push_back(crate::order::Order::Adopt { key, stream });
+        self.state.orders.push_back(crate::turn::order::Order::Adopt { key, stream });
         let id = self.state.id_of(key);
         let opened = self.call(host, &id, |host, state| host.open(&mut Conn { state, key }));
         match opened {
@@ -177,7 +177,8 @@ impl Core {
         copy
     }
 
-    /// Keeps what a handler has left for its next delivery, or for the handler it has handed the connection to.
+    /// Keeps what a handler has left for its next delivery, or for the handler it has handed the
+    /// connection to.
     fn put_back(&mut self, key: Key, tenant: (u32, u32), mut carry: Vec<u8>, wanted: usize) {
         let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
         let Some(conn) = self.state.conn(key) else { return };

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-/// The unconsumed input of a connection: what earlier deliveries left, followed by fresh bytes, contiguous.
+/// The unconsumed input of a connection: what earlier deliveries left, followed by fresh bytes,
+/// contiguous.
 ///
 /// The bytes are lent for the call and may be changed in place. What is not consumed is kept by the
 /// loop and comes first in the next delivery; a handler that consumes everything costs no copy.

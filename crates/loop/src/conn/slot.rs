@@ -1,6 +1,6 @@
 //! What the loop keeps for one socket.
 
-use crate::completion::Completion;
+use crate::conn::completion::Completion;
 use crate::timer::TimerId;
 use crate::{CloseReason, ConnStats};
 use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
@@ -193,8 +193,8 @@ impl ConnSlot {
         }
     }
 
-    /// Notes that the output is over its high mark. To be asked before the output shrinks: a handler
-    /// that has seen it over the mark waits for `on_drained`, however fast it leaves.
+    /// Notes that the output is over its high mark. To be asked before the output shrinks: a
+    /// handler that has seen it over the mark waits for `on_drained`, however fast it leaves.
     pub(crate) fn note_choking(&mut self, high: usize) {
         if self.outbox.len() > high {
             self.flags.set(Flags::CHOKED);
@@ -212,7 +212,8 @@ impl ConnSlot {
         choked || self.flags.has(Flags::PAUSED)
     }
 
-    /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer ends.
+    /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer
+    /// ends.
     pub(crate) fn wants_input(&self) -> bool {
         match self.stage {
             Stage::Open => !self.is_held(),

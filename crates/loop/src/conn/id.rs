@@ -4,7 +4,8 @@ use mainspring_io::Key;
 use std::fmt;
 
 /// Names one connection (or datagram socket) of one server for ever: its loop, its slot there, and
-/// the generation of the slot. An id outlives its connection harmlessly; it never names another one.
+/// the generation of the slot. An id outlives its connection harmlessly; it never names another
+/// one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     pub(crate) key: Key,

@@ -23,10 +23,10 @@ impl std::error::Error for Full {}
 
 /// A bounded queue into a loop, and the flag that keeps wakes from repeating.
 ///
-/// The protocol, whose races `tests/loom.rs` explores: a sender pushes, then raises the flag, and wakes the
-/// loop only if it was clear. The loop clears the flag and then looks at the queue. Whatever was
-/// pushed before the clearing is seen by that look; whatever is pushed after it finds the flag
-/// clear and wakes.
+/// The protocol, whose races `tests/loom.rs` explores: a sender pushes, then raises the flag, and
+/// wakes the loop only if it was clear. The loop clears the flag and then looks at the queue.
+/// Whatever was pushed before the clearing is seen by that look; whatever is pushed after it finds
+/// the flag clear and wakes.
 pub struct Inbox<T> {
     queue: ConcurrentQueue<T>,
     notified: AtomicBool,

@@ -1,10 +1,11 @@
-//! The first phase of a turn: everything that callbacks wanted of the driver is done, and the replies leave.
+//! The first phase of a turn: everything that callbacks wanted of the driver is done, and the
+//! replies leave.
 
 use crate::CloseReason;
-use crate::order::Order;
-use crate::slot::{Flags, Slot, Stage};
+use crate::conn::slot::{Flags, Slot, Stage};
 use crate::state::Life;
 use crate::turn::Loop;
+use crate::turn::order::Order;
 use mainspring_io::{Driver, Key, OwnedStream, SendState};
 
 impl<D: Driver> Loop<D> {
@@ -283,7 +284,8 @@ impl crate::state::LoopState {
         }
     }
 
-    /// While the server drains, a connection without unsent output, unconsumed input or work elsewhere is done.
+    /// While the server drains, a connection without unsent output, unconsumed input or work
+    /// elsewhere is done.
     fn close_if_done(&mut self, key: Key) {
         let Some(conn) = self.conn(key) else { return };
         if conn.is_open()

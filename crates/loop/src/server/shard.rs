@@ -1,7 +1,7 @@
 //! The set-up view of one loop.
 
-use crate::host::{Host, Hosted};
-use crate::slot::{DatagramSlot, Flags, ListenerSlot, Slot};
+use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, Slot};
+use crate::handler::host::{Host, Hosted};
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
 use crate::{Balance, Error, Handler, HostId, Limits, Remote};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
@@ -10,8 +10,8 @@ use std::io;
 
 /// One loop while it is being set up: handlers move in, listeners are opened.
 ///
-/// The set-up closure runs once on every loop, on that loop's thread, and has to make the same calls in the
-/// same order on each; what differs between loops is in the handlers' values.
+/// The set-up closure runs once on every loop, on that loop's thread, and has to make the same
+/// calls in the same order on each; what differs between loops is in the handlers' values.
 pub struct Shard<'a> {
     pub(crate) state: &'a mut LoopState,
     pub(crate) hosts: &'a mut Vec<Box<dyn Host>>,

@@ -1,11 +1,11 @@
 //! What the driver delivers, taken to the connection it is for.
 
-use crate::core::Core;
-use crate::host::Event;
-use crate::order::Order;
-use crate::post::Post;
-use crate::slot::{Flags, Slot, Stage};
+use crate::conn::slot::{Flags, Slot, Stage};
+use crate::handler::host::Event;
+use crate::remote::post::Post;
 use crate::state::Life;
+use crate::turn::core::Core;
+use crate::turn::order::Order;
 use crate::{Action, CloseReason, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
 use std::io;
@@ -108,7 +108,9 @@ impl Sink for Core {
             host.datagram(&mut Datagram { state, key, from: Some(from) }, from, bytes)
         });
         match action {
-            Some(Action::Shutdown) => self.state.shared.control(crate::shared::Control::Stop),
+            Some(Action::Shutdown) => {
+                self.state.shared.control(crate::server::shared::Control::Stop)
+            }
             Some(Action::Close | Action::Abort) => {
                 self.state.orders.push_back(Order::CloseSocket { key });
                 return Flow::Pause;
@@ -308,7 +310,7 @@ impl Core {
         }
     }
 
-    fn run(&mut self, work: crate::post::Work) {
+    fn run(&mut self, work: crate::remote::post::Work) {
         let (hosts, state) = (&mut self.hosts, &mut self.state);
         let result = crate::panic::caught(|| work(hosts, state));
         crate::panic::count(result, &self.state.counters, &"posted work");

@@ -1,9 +1,9 @@
 //! What happens when a timer fires: deadlines of connections, timers of handlers, ticks.
 
-use crate::core::Core;
-use crate::host::Event;
-use crate::slot::{Flags, Slot, Stage};
+use crate::conn::slot::{Flags, Slot, Stage};
+use crate::handler::host::Event;
 use crate::state::{Alarm, LoopState, Ticking};
+use crate::turn::core::Core;
 use crate::{CloseReason, Cx, Tick, TimerId};
 use mainspring_io::Key;
 use std::time::Duration;
@@ -24,7 +24,8 @@ impl Core {
         }
     }
 
-    /// A connection's guard fired: its deadline has come, or has moved on since the guard was armed.
+    /// A connection's guard fired: its deadline has come, or has moved on since the guard was
+    /// armed.
     fn guard(&mut self, key: Key) {
         let (now, write_timeout) = (self.state.tick(), self.state.limits.write_timeout);
         let Some(Slot::Conn(conn)) = self.state.slots.get_mut(key) else { return };
@@ -68,7 +69,8 @@ impl Core {
             self.call(host, &"on_tick", |hosted, state| hosted.tick(&mut Cx { state, host }));
         let ticking = match next {
             Some(Tick::After(delay)) => {
-                // No delay is no sleep: the present tick is due in the next turn, the one after only with time.
+                // No delay is no sleep: the present tick is due in the next turn, the one after
+                // only with time.
                 let next =
                     if delay.is_zero() { self.state.tick() } else { self.state.tick_after(delay) };
                 self.state.timers.arm(next, Alarm::Tick(host));

@@ -1,6 +1,6 @@
 //! A handler with its states, behind one interface for all handlers.
 
-use crate::slot::STATELESS;
+use crate::conn::slot::STATELESS;
 use crate::{
     Action, CloseReason, Conn, ConnId, Cx, Datagram, Detached, Handler, Input, Opened, ServerInfo,
     Tick, TimerId,
@@ -38,8 +38,8 @@ impl<H> fmt::Debug for HostId<H> {
 
 /// What the loop calls. One virtual call per delivery; inside, everything is static.
 ///
-/// `conn` events take the place of the state in the host, which the slot remembers, so that the loop
-/// need not know the state's type.
+/// `conn` events take the place of the state in the host, which the slot remembers, so that the
+/// loop need not know the state's type.
 pub(crate) trait Host {
     fn start(&mut self, cx: &mut Cx<'_>, server: &ServerInfo) -> Action;
     /// The place of the new state, or `STATELESS` if the connection is refused.

@@ -1,7 +1,7 @@
 //! Blocking work beside the loops: names, files, computation.
 
-use crate::host::Host;
-use crate::post::Work;
+use crate::handler::host::Host;
+use crate::remote::post::Work;
 use crate::state::LoopState;
 use crate::{Cx, Full, Handler, HostId, Limits};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,8 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// Where jobs run.
 pub(crate) enum Offload {
-    /// On a bounded number of threads, started as they are needed and sleeping while there is nothing to do.
+    /// On a bounded number of threads, started as they are needed and sleeping while there is
+    /// nothing to do.
     Threads(Pool),
     /// At once, on the loop's own thread: what a simulation needs to be repeatable.
     Inline,
@@ -73,7 +74,8 @@ impl Pool {
         let name = format!("mainspring-offload-{threads}");
         let work = move || {
             loop {
-                // The lock is held while waiting: one thread waits in the channel, the others for the lock.
+                // The lock is held while waiting: one thread waits in the channel, the others for
+                // the lock.
                 let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(job) = job else { return };
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
@@ -101,7 +103,8 @@ impl LoopState {
 }
 
 impl Cx<'_> {
-    /// Runs `job` on the offload pool, then `then` with its result on the handler `host` of this loop.
+    /// Runs `job` on the offload pool, then `then` with its result on the handler `host` of this
+    /// loop.
     ///
     /// For work that would block: files, name look-ups, long computations. A job that panics is
     /// caught by the pool and `then` is not called. In simulation the job runs at once.

@@ -1,7 +1,7 @@
 //! The items of a loop's inbox.
 
-use crate::completion::Completion;
-use crate::host::Host;
+use crate::conn::completion::Completion;
+use crate::handler::host::Host;
 use crate::state::LoopState;
 use bytes::Bytes;
 use mainspring_io::{Accepted, Key};
