@@ -25,15 +25,24 @@ pub(crate) struct Caught {
 /// The handler may be left half changed, which is the handler's affair and documented there.
 pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> Result<T, Caught> {
     WATCHED.set(WATCHED.get() + 1);
-    let result = catch_unwind(AssertUnwindSafe(callback));
+    let result = catch_unwind(AssertUnwindSafe(callback)).map_err(Caught::new);
     WATCHED.set(WATCHED.get() - 1);
-    result.map_err(|payload| Caught {
-        message: message(&*payload),
-        backtrace: BACKTRACE.take().unwrap_or_default(),
-    })
+    result
 }
 
 impl Caught {
+    #[cold]
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        let message = message(&*payload);
+        let backtrace = BACKTRACE.take().unwrap_or_default();
+        // The payload is a value of the user's: dropping it can panic too, with a payload that had
+        // better not be dropped at all.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        Self { message, backtrace }
+    }
+
     pub(crate) fn log(&self, about: &dyn Debug) {
         let Self { message, backtrace } = self;
         log(|| tracing::error!(?about, %backtrace, "a callback panicked: {message}"));

@@ -5,6 +5,7 @@ mod support;
 use bytes::Bytes;
 use mainspring_loop::{Action, Limits, Running, Server, Tick};
 use std::io::Write;
+use std::panic::panic_any;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use support::*;
@@ -311,10 +312,31 @@ fn a_job_of_the_offload_pool_that_panics_does_not_cost_a_thread() {
         .post(move |_, cx| {
             let this = cx.this::<Probe>();
             cx.offload(this, || panic!("in a job"), |_, _, ()| unreachable!()).unwrap();
+            cx.offload(this, || panic_any(Bomb), |_, _, ()| unreachable!()).unwrap();
             cx.offload(this, || 42, move |_, _, answer| log.add(format!("answer {answer}")))
                 .unwrap();
         })
         .unwrap();
     server.log.wait_for(1, "answer 42");
     stop(server.running);
+}
+
+/// A panic's payload that panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in the drop of a payload");
+    }
+}
+
+#[test]
+fn a_payload_that_panics_when_dropped_closes_its_connection_only() {
+    let _bound = bound(60);
+    let (running, log, bystander) = start_watched(|probe| probe.eof(|_| panic_any(Bomb)));
+    let mut client = Client::tcp(inet(&running));
+    client.finish();
+    client.expect_gone();
+    log.wait_for(1, "close 2 Panicked");
+    end_watched(running, bystander, &log, 1);
 }

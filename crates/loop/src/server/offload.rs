@@ -44,7 +44,7 @@ impl Offload {
 
     fn run(&self, job: Job) -> Result<(), Full> {
         match self {
-            Self::Inline => job(),
+            Self::Inline => watched(job),
             Self::Threads(pool) => pool.run(job)?,
         }
         Ok(())
@@ -78,7 +78,7 @@ impl Pool {
                 // the lock.
                 let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(job) = job else { return };
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                watched(job);
                 busy.fetch_sub(1, Ordering::Relaxed);
             }
         };
@@ -88,6 +88,13 @@ impl Pool {
                 crate::panic::log(|| tracing::error!(%error, "cannot start an offload thread"))
             }
         }
+    }
+}
+
+/// A job that panics ends neither its thread nor, in simulation, the callback that gave it.
+fn watched(job: Job) {
+    if let Err(panic) = crate::panic::caught(job) {
+        panic.log(&"offloaded job");
     }
 }
 
@@ -107,7 +114,8 @@ impl Cx<'_> {
     /// loop.
     ///
     /// For work that would block: files, name look-ups, long computations. A job that panics is
-    /// caught by the pool and `then` is not called. In simulation the job runs at once.
+    /// caught and logged by the pool, and `then` is dropped uncalled, as it is when the loop ends
+    /// before the job. In simulation the job runs at once.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ impl<D: Driver> Loop<D> {
             Order::DialDatagram { key, to, options } => self.dial_datagram(key, &to, &options),
             Order::SetOptions { key, options } => {
                 if let Err(error) = self.driver.set_options(key, &options) {
-                    tracing::debug!(?key, %error, "socket option refused");
+                    crate::panic::log(|| tracing::debug!(?key, %error, "socket option refused"));
                 }
             }
             Order::Multicast { key, group, join } => {
