@@ -122,7 +122,7 @@ impl Sink for Core {
 
     fn datagram_dropped(&mut self, key: Key, count: usize, error: io::Error) {
         self.state.counters.dropped_datagrams_refused.add(count as u64);
-        tracing::debug!(?key, count, %error, "datagrams dropped");
+        crate::panic::log(|| tracing::debug!(?key, count, %error, "datagrams dropped"));
     }
 
     fn eof(&mut self, key: Key) {
@@ -159,8 +159,7 @@ impl Sink for Core {
     fn failed(&mut self, key: Key, error: io::Error) {
         self.state.traffic = true;
         let Some(conn) = self.state.conn(key) else {
-            tracing::debug!(?key, %error, "socket failed");
-            return;
+            return crate::panic::log(|| tracing::debug!(?key, %error, "socket failed"));
         };
         let another = conn.extra.as_ref().is_some_and(|extra| !extra.candidates.is_empty());
         if matches!(conn.stage, Stage::Dialing { .. }) && another {
@@ -269,12 +268,14 @@ impl Core {
         self.state.conn(key).is_some_and(|conn| conn.flags.take(flag))
     }
 
-    /// Looks at the inbox: answers of the offload pool, then a bounded number of posts.
+    /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
         let shared = self.state.shared.clone();
         let loop_ = &shared.loops[usize::from(self.state.index)];
         loop_.inbox.begin_look();
-        while let Ok(work) = loop_.finished.pop() {
+        // Only what is there now: work that offloads more work must not keep the turn from ending.
+        for _ in 0..loop_.finished.len() {
+            let Ok(work) = loop_.finished.pop() else { break };
             self.state.traffic = true;
             self.run(work);
         }
