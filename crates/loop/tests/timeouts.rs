@@ -93,6 +93,28 @@ fn a_write_that_makes_progress_does_not_time_out() {
 }
 
 #[test]
+fn the_longest_timeouts_are_no_timeouts() {
+    let _bound = bound(60);
+    let log = Log::new();
+    let running = flooding_server(
+        &log,
+        limits(|limits| {
+            limits.write_timeout = Some(Duration::MAX);
+            limits.idle_timeout = Some(Duration::MAX);
+            limits.dial_timeout = Duration::MAX;
+            limits.linger = Duration::MAX;
+        }),
+    );
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"flood");
+    client.receive(1 << 20);
+    thread::sleep(SHORT);
+    client.receive(31 << 20);
+    assert_eq!(log.count("close"), 0);
+    stop(running);
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     // Longer than a loaded machine keeps the busy client from its next byte.
     const IDLE: Duration = Duration::from_secs(1);

@@ -229,7 +229,9 @@ impl ConnSlot {
             Stage::Aborting | Stage::Ending => None,
             Stage::Open | Stage::Detaching | Stage::Closing => {
                 if self.flags.has(Flags::WAITING) {
-                    write_timeout.map(|timeout| self.active + timeout.as_millis() as u64)
+                    let timeout_ms =
+                        |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                    write_timeout.map(|timeout| self.active.saturating_add(timeout_ms(timeout)))
                 } else if self.stage == Stage::Open && self.idle_ms > 0 {
                     Some(self.active + u64::from(self.idle_ms))
                 } else {
