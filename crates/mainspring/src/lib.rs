@@ -21,6 +21,23 @@
 //! })?;
 //! # Ok::<(), mainspring::Error>(())
 //! ```
+//!
+//! # Where things are
+//!
+//! | to | see |
+//! |---|---|
+//! | keep state for each connection | [`Handler::State`], made in [`Handler::on_open`] |
+//! | answer UDP | [`Shard::listen`] on `udp://..`, [`Handler::on_datagram`] |
+//! | do something later, or regularly | [`Conn::set_timer`], [`Handler::on_tick`] |
+//! | dial | [`Cx::connect`] |
+//! | reach a connection from another thread | [`Remote`] |
+//! | do blocking work | [`Cx::offload`] |
+//! | stop, drain, count | [`Handle`] |
+//! | bound memory and time | [`Limits`], each with its default |
+//! | test without sockets | [`ServerBuilder::simulate`] |
+//!
+//! The library installs no signal handler and logs through `tracing`; what to do about either is
+//! for the program.
 #![forbid(unsafe_code)]
 
 pub use bytes::Bytes;
@@ -37,3 +54,14 @@ pub use mainspring_loop::{
 };
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;
+
+/// The code in the pages is compiled, and run where it ends, by `cargo test --doc`.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/from-go.md")]
+    struct FromGo;
+    #[doc = include_str!("../../../docs/simulation.md")]
+    struct Simulation;
+}

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | at separators | [`Separator`] | lines, and anything that ends with a known sequence |
 //! | by lengths | [`LengthPrefix`] | u8 to u64 of both byte orders, varint, varlong |
-//! | RESP2 | [`resp`] | Redis commands as redis-server 7 reads them; replies both ways |
+//! | RESP | [`resp`] | Redis commands as redis-server 7 reads them; replies of RESP2 both ways, of RESP3 outwards |
 //! | HTTP/1.1 | [`http1`] | heads and bodies of requests; heads of responses |
 //! | single numbers | [`varint`] | LEB128 of 32 and 64 bits |
 //!

@@ -1,8 +1,9 @@
-//! The [Redis serialization protocol], version 2: commands of clients and replies of servers.
+//! The [Redis serialization protocol]: commands of clients and replies of servers.
 //!
 //! A server cuts [`Command`]s from its input with [`Commands`] and appends replies with the
-//! functions of [`reply`]. Clients and tests append commands with [`request`] and cut [`Reply`]s
-//! with [`Replies`].
+//! functions of [`reply`], which has the types of version 2 and those of version 3 that a server
+//! needs. Clients and tests append commands with [`request`] and cut [`Reply`]s, of version 2, with
+//! [`Replies`].
 //!
 //! ```
 //! use mainspring_wire::resp::{Commands, reply};
