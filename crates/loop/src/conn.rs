@@ -159,9 +159,16 @@ impl Conn<'_> {
 
     /// Gives the connection to another handler of this loop when the callback has returned. The
     /// present state is dropped without `on_close`; unconsumed input is delivered to the new
-    /// handler.
+    /// handler. Timers stay set and fire there. Of several hand-offs in one callback the last one
+    /// counts.
+    ///
+    /// # Panics
+    ///
+    /// If `to` is the id of another server's handler.
     pub fn handoff<H: Handler>(&mut self, to: HostId<H>, state: H::State) {
-        self.state.installs.push(Install { key: self.key, host: to.index, state: Box::new(state) });
+        self.state.check_host(to);
+        let (host, state) = (to.index, Box::new(state));
+        self.state.installs.push_back(Install { key: self.key, host, state });
     }
 
     fn slot(&self) -> &ConnSlot {

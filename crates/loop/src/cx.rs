@@ -6,7 +6,6 @@ use crate::state::LoopState;
 use crate::{CloseReason, Conn, ConnId, Datagram, Handler, HostId, LoopStats, Remote};
 use bytes::Bytes;
 use mainspring_io::Key;
-use std::any::TypeId;
 use std::time::Instant;
 
 /// The loop that a callback runs on, without the connection it was called for.
@@ -111,12 +110,9 @@ impl Cx<'_> {
     /// If the handler being called is not an `H`.
     #[must_use]
     pub fn this<H: Handler>(&self) -> HostId<H> {
-        assert!(
-            self.state.hosts[self.host as usize].handler == TypeId::of::<H>(),
-            "the handler being called is not a {}",
-            std::any::type_name::<H>()
-        );
-        HostId::new(self.host)
+        let this = HostId::new(self.host);
+        self.state.check_host(this);
+        this
     }
 
     /// The way to a handler of this loop, and to every connection of the server, from any thread.

@@ -25,7 +25,7 @@ impl Cx<'_> {
     /// # Panics
     ///
     /// If the address is a datagram address; those are for
-    /// [`connect_datagram`](Cx::connect_datagram).
+    /// [`connect_datagram`](Cx::connect_datagram). If `host` is the id of another server's handler.
     pub fn connect<H: Handler>(
         &mut self,
         host: HostId<H>,
@@ -33,6 +33,7 @@ impl Cx<'_> {
         state: H::State,
     ) -> Result<ConnId, Full> {
         assert!(!address.is_datagram(), "{address} is a datagram address");
+        self.state.check_host(host);
         let loop_ = &mut *self.state;
         if loop_.life >= Life::Stopping || !loop_.shared.reserve_connection() {
             return Err(Full);
@@ -46,7 +47,7 @@ impl Cx<'_> {
         let key = loop_.slots.insert(Slot::Conn(conn));
         loop_.conns_open += 1;
         loop_.arm_guard(key);
-        loop_.installs.push(Install { key, host: host.index, state: Box::new(state) });
+        loop_.installs.push_back(Install { key, host: host.index, state: Box::new(state) });
         loop_.resolve(key, address, LoopState::candidates_found);
         Ok(loop_.id_of(key))
     }
@@ -57,18 +58,20 @@ impl Cx<'_> {
     ///
     /// # Errors
     ///
-    /// [`Full`] if the server is stopping.
+    /// [`Full`] if the server is draining or stopping.
     ///
     /// # Panics
     ///
-    /// If the address is not a datagram address.
+    /// If the address is not a datagram address, or `host` is the id of another server's handler.
     pub fn connect_datagram<H: Handler>(
         &mut self,
         host: HostId<H>,
         address: &Address,
     ) -> Result<ConnId, Full> {
         assert!(address.is_datagram(), "{address} is not a datagram address");
-        if self.state.life >= Life::Stopping {
+        self.state.check_host(host);
+        if self.state.life > Life::Running {
+            // The datagram sockets have been closed: nothing would close one more.
             return Err(Full);
         }
         let key = self.state.slots.insert(Slot::Datagram(Box::new(DatagramSlot {

@@ -13,7 +13,7 @@ use crate::slab::Slab;
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
 use crate::turn::order::Order;
-use crate::{CloseReason, ConnId, Limits, SendOutcome};
+use crate::{CloseReason, ConnId, Handler, HostId, Limits, SendOutcome};
 use bytes::Bytes;
 use mainspring_io::Key;
 use std::any::{Any, TypeId};
@@ -55,8 +55,8 @@ pub(crate) struct LoopState {
     pub(crate) dealt: u64,
     /// What the server was told to do.
     pub(crate) controls: Vec<Control>,
-    /// States that callbacks have given to connections.
-    pub(crate) installs: Vec<Install>,
+    /// States that callbacks have given to connections, in order: the last one stays.
+    pub(crate) installs: VecDeque<Install>,
     pub(crate) life: Life,
     /// Whether anything but time has passed in this turn: what an adaptive tick follows.
     pub(crate) traffic: bool,
@@ -152,7 +152,7 @@ impl LoopState {
             controls: Vec::new(),
             hosts: Vec::new(),
             listeners: Vec::new(),
-            installs: Vec::new(),
+            installs: VecDeque::new(),
             life: Life::Running,
             traffic: false,
         }
@@ -207,6 +207,15 @@ impl LoopState {
 
     pub(crate) fn id_of(&self, key: Key) -> ConnId {
         ConnId { key, home: self.index }
+    }
+
+    /// # Panics
+    ///
+    /// If `host` is of a server in which that handler is another one: its states would not fit.
+    pub(crate) fn check_host<H: Handler>(&self, host: HostId<H>) {
+        let known = self.hosts.get(host.index as usize).map(|info| info.handler);
+        let wanted = std::any::type_name::<H>();
+        assert!(known == Some(TypeId::of::<H>()), "{host:?} of this loop is not a {wanted}");
     }
 
     /// Has `flush` look at the connection.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use mainspring_loop::{Action, HostId, Running, Server};
+use mainspring_loop::{Action, Conn, HostId, Input, Running, Server};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use support::*;
@@ -157,4 +157,54 @@ fn a_handoff_from_a_wake_or_to_the_same_handler_changes_the_state() {
     log.wait_for(1, "close 3 Peer");
     stop(running);
     assert_eq!(log.tags(), 0);
+}
+
+#[test]
+fn of_several_handoffs_in_one_callback_the_last_counts() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let undecided = |log: &Log, to, second: &Log| {
+        let (own, second) = (log.clone(), second.clone());
+        Probe::new(log).open(move |conn| {
+            let this = conn.cx().this::<Probe>();
+            conn.handoff(this, Tag::new(&own));
+            conn.handoff(to, Tag::new(&second));
+            Some(Action::Continue)
+        })
+    };
+    let running = two_handlers(&first, &second, undecided, bracket);
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"x");
+    client.expect(b"[x]");
+    assert_eq!((first.tags(), second.tags()), (0, 1));
+    stop(running);
+    assert_eq!((first.count("close"), second.count("close"), second.tags()), (0, 1, 0));
+}
+
+#[test]
+fn the_id_of_another_servers_handler_is_a_panic_of_the_callback_only() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let (give, given) = std::sync::mpsc::channel();
+    let other = Server::builder().start(move |shard| {
+        shard.host(|_: &mut Conn<'_>, _: &mut Input<'_>| Action::Close);
+        give.send(shard.host(|_: &mut Conn<'_>, _: &mut Input<'_>| Action::Close)).unwrap();
+        Ok(())
+    });
+    let foreign = given.recv().unwrap();
+    let mistaken = move |log: &Log, _, _: &Log| {
+        Probe::echo(log).eof(move |conn| {
+            conn.handoff(foreign, ());
+            Action::Continue
+        })
+    };
+    let running = two_handlers(&first, &second, mistaken, bracket);
+    let (mut bystander, mut client) = (Client::tcp(inet(&running)), Client::tcp(inet(&running)));
+    client.finish();
+    client.expect_gone();
+    first.wait_for(1, "close 2 Panicked");
+    bystander.send(b"x");
+    bystander.expect(b"x");
+    stop(running);
+    stop(other.unwrap());
 }

@@ -80,7 +80,7 @@ impl Core {
 
     /// Gives connections the states that callbacks have made for them.
     pub(crate) fn install_states(&mut self) {
-        while let Some(Install { key, host, state }) = self.state.installs.pop() {
+        while let Some(Install { key, host, state }) = self.state.installs.pop_front() {
             let Some(conn) = self.state.conn(key) else { continue };
             let (old_host, old_state) = (conn.host, conn.state);
             if old_state != STATELESS {
