@@ -148,8 +148,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// The first error of a set-up, of an `on_start` or of the system. Whatever had been opened is
-    /// closed again.
+    /// The first error of a set-up or of the system; whatever had been opened is closed again. An
+    /// `on_start` that panics ends the server, which [`join`](Running::join) tells.
     pub fn start<F>(self, setup: F) -> Result<Running, Error>
     where
         F: Fn(&mut Shard<'_>) -> Result<(), Error> + Send + Sync + 'static,
@@ -190,8 +190,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// As for [`start`](ServerBuilder::start), and [`Error::Misuse`] if more than one loop was
-    /// asked for.
+    /// As for [`start`](ServerBuilder::start) and [`join`](Running::join), and [`Error::Misuse`] if
+    /// more than one loop was asked for.
     pub fn run<F>(self, setup: F) -> Result<(), Error>
     where
         F: FnOnce(&mut Shard<'_>) -> Result<(), Error>,
@@ -209,7 +209,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// As for [`start`](ServerBuilder::start).
+    /// As for [`start`](ServerBuilder::start), and [`Error::Panicked`] for an `on_start`.
     pub fn simulate<D: Driver>(
         self,
         drivers: impl IntoIterator<Item = D>,
@@ -246,7 +246,8 @@ impl ServerBuilder {
 
 /// A server whose loops run on threads of their own.
 ///
-/// Dropping it stops the server and waits for its end.
+/// Dropping it stops the server and waits for its end, or, on the thread of a loop, for the end of
+/// the other loops.
 pub struct Running {
     shared: Arc<ServerShared>,
     threads: Vec<JoinHandle<Result<(), Error>>>,
@@ -265,11 +266,12 @@ impl Running {
         self.shared.addrs()
     }
 
-    /// Waits until the server has stopped.
+    /// Waits until the server has stopped. On the thread of one of its loops, which cannot wait for
+    /// its own end, until the other loops have ended.
     ///
     /// # Errors
     ///
-    /// The first error that ended a loop.
+    /// The first error that ended a loop; [`Error::Panicked`] if that was an `on_start`.
     pub fn join(mut self) -> Result<(), Error> {
         self.wait()
     }
@@ -277,6 +279,10 @@ impl Running {
     fn wait(&mut self) -> Result<(), Error> {
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
+            if thread.thread().id() == std::thread::current().id() {
+                // A handler owns its own server: a thread cannot wait for its own end.
+                continue;
+            }
             let ended = thread.join().unwrap_or(Err(Error::Panicked("a loop")));
             if result.is_ok() {
                 result = ended;
@@ -421,19 +427,23 @@ fn open_ready(kind: DriverKind, limits: DriverLimits) -> io::Result<ReadyDriver>
     }
 }
 
+pub(crate) const SETUPS_DIFFER: &str = "the set-up must listen on the same addresses on each loop";
+
 /// Makes a loop over `driver` and runs the set-up on it.
 fn prepare<D: Driver>(
-    mut driver: D,
+    driver: D,
     shared: &Arc<ServerShared>,
     index: usize,
     setup: impl FnOnce(&mut Shard<'_>) -> Result<(), Error>,
 ) -> Result<Loop<D>, Error> {
     shared.loops[index].inbox.set_waker(driver.waker());
-    let mut state = LoopState::new(index as u16, driver.now(), shared.clone());
-    let mut hosts = Vec::new();
-    setup(&mut Shard { state: &mut state, hosts: &mut hosts, sockets: &mut driver })?;
+    let state = LoopState::new(index as u16, driver.now(), shared.clone());
     let mut prepared = Loop::new(driver, state);
-    prepared.core.hosts = hosts;
+    let Loop { driver, core, .. } = &mut prepared;
+    setup(&mut Shard { state: &mut core.state, hosts: &mut core.hosts, sockets: driver })?;
+    if core.state.listeners.len() < shared.addrs().len() {
+        return Err(Error::Misuse(SETUPS_DIFFER));
+    }
     Ok(prepared)
 }
 

@@ -3,9 +3,10 @@
 
 mod support;
 
-use mainspring_loop::{Action, Balance, Loops, Running, Server, Tick};
+use mainspring_loop::{Action, Balance, Error, Full, Loops, Running, Server, Tick};
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::*;
 
@@ -76,6 +77,66 @@ fn dropping_a_running_server_stops_it() {
     assert_eq!((log.count("close"), log.tags()), (6, 0));
     clients.iter_mut().for_each(Client::expect_end);
     assert!(TcpStream::connect(at).is_err());
+}
+
+#[test]
+fn a_server_may_be_dropped_by_a_handler_of_its_own() {
+    let _bound = bound(30);
+    let log = Log::new();
+    let own: Arc<Mutex<Option<Running>>> = Arc::default();
+    let owned = own.clone();
+    let running = patient_server(&log, move |log| {
+        let owned = owned.clone();
+        Probe::new(log).data(move |_, _| {
+            drop(owned.lock().unwrap().take());
+            Action::Continue
+        })
+    });
+    let handle = running.handle();
+    let mut clients = clients(6, &running, &log);
+    *own.lock().unwrap() = Some(running);
+    clients[0].send(b"x");
+    clients.iter_mut().for_each(Client::expect_end);
+    assert!((1..=6).all(|number| log.count(&format!("close {number} Shutdown")) == 1));
+    assert_eq!((log.tags(), handle.stats().total.panics), (0, 0));
+}
+
+#[test]
+fn no_datagram_socket_is_opened_that_a_drain_would_wait_for() {
+    let _bound = bound(30);
+    let log = Log::new();
+    let probe = log.clone();
+    let running = start_with(Server::builder().drain(LONG), &[TCP], move || {
+        Probe::new(&probe).drain(|cx| {
+            let this = cx.this::<Probe>();
+            let peer = "udp://127.0.0.1:9".parse().unwrap();
+            assert_eq!(cx.connect_datagram(this, &peer), Err(Full));
+        })
+    });
+    running.handle().drain();
+    let handle = running.handle();
+    running.join().unwrap();
+    assert_eq!((log.count("drain"), handle.stats().total.panics), (1, 0));
+}
+
+#[test]
+fn set_ups_that_differ_from_loop_to_loop_do_not_start() {
+    let _bound = bound(30);
+    for balance in [Balance::Kernel, Balance::RoundRobin] {
+        for odd in [0, 1] {
+            let builder = Server::builder().loops(Loops::Count(2)).balance(balance);
+            let started = builder.start(move |shard| {
+                let host = shard.host(Probe::echo(&Log::new()));
+                shard.listen(host, TCP)?;
+                if shard.loop_index() == odd {
+                    shard.listen(host, TCP)?;
+                }
+                Ok(())
+            });
+            let error = started.expect_err("the set-ups differ");
+            assert!(matches!(error, Error::Misuse(_)), "{balance}, loop {odd}: {error}");
+        }
+    }
 }
 
 #[test]

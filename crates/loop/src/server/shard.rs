@@ -1,7 +1,8 @@
 //! The set-up view of one loop.
 
-use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, Slot};
+use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, NO_LISTENER, Slot};
 use crate::handler::host::{Host, Hosted};
+use crate::server::SETUPS_DIFFER;
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
 use crate::{Balance, Error, Handler, HostId, Limits, Remote};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
@@ -65,7 +66,12 @@ impl Shard<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if the address cannot be understood, [`Error::Bind`] if it cannot be had.
+    /// [`Error::Address`] if the address cannot be understood, [`Error::Bind`] if it cannot be had,
+    /// [`Error::Misuse`] if loop 0 has no such listener.
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler.
     pub fn listen<H: Handler, A>(&mut self, host: HostId<H>, address: A) -> Result<Addr, Error>
     where
         A: TryInto<Address>,
@@ -80,17 +86,28 @@ impl Shard<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Bind`] if the address cannot be had.
+    /// [`Error::Bind`] if the address cannot be had, [`Error::Misuse`] if loop 0 has no such
+    /// listener.
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler.
     pub fn listen_with<H: Handler>(
         &mut self,
         host: HostId<H>,
         address: &Address,
         options: &ListenOptions,
     ) -> Result<Addr, Error> {
-        let listener =
-            u16::try_from(self.state.listeners.len()).expect("fewer than 65,536 listeners");
+        self.state.check_host(host);
+        let listener = u16::try_from(self.state.listeners.len()).unwrap_or(NO_LISTENER);
+        if listener == NO_LISTENER {
+            return Err(Error::Misuse("a server has at most 65,535 listeners"));
+        }
         let fail = |cause| Error::Bind { address: address.to_string(), cause };
         let known = self.state.shared.addr(listener.into());
+        if known.is_none() && self.state.index > 0 {
+            return Err(Error::Misuse(SETUPS_DIFFER));
+        }
         let candidates = match &known {
             Some(bound) => vec![bound.clone()],
             None => address.resolve().map_err(fail)?,
@@ -118,7 +135,7 @@ impl Shard<'_> {
             key = (!address.is_datagram()).then_some(opened);
             addr = Some(bound);
         }
-        let addr = addr.expect("loop 0 is set up first");
+        let addr = addr.expect("known, or just bound");
         self.state.listeners.push(ListenerInfo {
             host: host.index,
             key,
