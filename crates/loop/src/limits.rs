@@ -34,12 +34,14 @@ pub struct Limits {
     /// 4 MiB.
     pub datagrams_max: usize,
     /// Posts, sends and wakes from other threads waiting for one loop. One more answers
-    /// [`Full`](crate::Full). Default 8,192.
+    /// [`Full`](crate::Full). Room for all of them is made at the start, so that
+    /// 2^24 are the most. Default 8,192.
     pub inbox_max: usize,
     /// Bytes in the sends waiting for one loop. Beyond it a send answers [`Full`](crate::Full).
     /// Default 64 MiB.
     pub inbox_bytes_max: usize,
-    /// Jobs waiting for the offload pool. One more answers [`Full`](crate::Full). Default 1,024.
+    /// Jobs waiting for the offload pool. One more answers [`Full`](crate::Full). Room for all of
+    /// them is made at the start, so that 2^24 are the most; 0 lets no job in. Default 1,024.
     pub offload_max: usize,
     /// Threads of the offload pool, started as they are needed. Default 4.
     pub offload_threads: usize,
@@ -51,7 +53,8 @@ pub struct Limits {
     /// Time without a byte in either direction after which a connection is closed with
     /// [`CloseReason::IdleTimeout`](crate::CloseReason::IdleTimeout). Default `None`: an idle
     /// connection costs a few hundred bytes, and dead peers are found by TCP keep-alive. A
-    /// connection may set its own.
+    /// connection may set its own. Counted in milliseconds, at least 1 and at most 2^32 - 1 (seven
+    /// weeks). While a send waits, `write_timeout` holds in its place.
     pub idle_timeout: Option<Duration>,
     /// Time without progress of a waiting send after which a connection is closed with
     /// [`CloseReason::WriteTimeout`](crate::CloseReason::WriteTimeout). Default 30 s.
@@ -88,13 +91,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Names the first pair of limits that contradict each other.
+    /// The longest queue whose room is made in advance.
+    const QUEUE_MAX: usize = 1 << 24;
+
+    /// Names the first rule that the limits break.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let rules = [
             (self.output_low <= self.output_high, "output_low must not exceed output_high"),
             (self.output_high <= self.output_max, "output_high must not exceed output_max"),
             (self.output_max <= self.memory_max, "output_max must not exceed memory_max"),
             (self.inbox_max > 0, "inbox_max must be at least 1"),
+            (self.inbox_max <= Self::QUEUE_MAX, "inbox_max must be at most 2^24"),
+            (self.offload_max <= Self::QUEUE_MAX, "offload_max must be at most 2^24"),
             (self.posts_per_turn > 0, "posts_per_turn must be at least 1"),
             (self.offload_threads > 0, "offload_threads must be at least 1"),
             (self.driver.read_buffer > 0, "driver.read_buffer must be at least 1"),

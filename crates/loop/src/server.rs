@@ -154,7 +154,7 @@ impl ServerBuilder {
     where
         F: Fn(&mut Shard<'_>) -> Result<(), Error> + Send + Sync + 'static,
     {
-        let shared = self.share(Offload::threads(&self.limits))?;
+        let shared = self.share(Offload::threads)?;
         let setup = Arc::new(setup);
         let mut running = Running { shared: shared.clone(), threads: Vec::new() };
         let mut go = Vec::new();
@@ -199,7 +199,7 @@ impl ServerBuilder {
         if self.loop_count() > 1 {
             return Err(Error::Misuse("`run` has one loop; use `start` for several"));
         }
-        let shared = self.share(Offload::threads(&self.limits))?;
+        let shared = self.share(Offload::threads)?;
         pin_to(self.pin.then_some(0));
         Prepared::new(self.driver, &shared, 0, setup)?.run()
     }
@@ -217,7 +217,7 @@ impl ServerBuilder {
     ) -> Result<(Vec<SimLoop<D>>, Handle), Error> {
         let drivers: Vec<D> = drivers.into_iter().collect();
         let this = self.loops(Loops::Count(drivers.len()));
-        let shared = this.share(Offload::Inline)?;
+        let shared = this.share(|_| Offload::Inline)?;
         let mut loops = Vec::new();
         for (index, driver) in drivers.into_iter().enumerate() {
             loops.push(SimLoop { inner: prepare(driver, &shared, index, &setup)?, over: false });
@@ -228,11 +228,11 @@ impl ServerBuilder {
         Ok((loops, Handle { shared }))
     }
 
-    fn share(&self, offload: Offload) -> Result<Arc<ServerShared>, Error> {
+    fn share(&self, offload: fn(&Limits) -> Offload) -> Result<Arc<ServerShared>, Error> {
         self.limits.check().map_err(Error::Misuse)?;
         crate::panic::watch();
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let limits = self.limits.clone();
+        let (limits, offload) = (self.limits.clone(), offload(&self.limits));
         Ok(ServerShared::new(self.loop_count(), limits, self.balance, self.drain, seed, offload))
     }
 

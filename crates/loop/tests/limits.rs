@@ -85,6 +85,8 @@ fn limits_that_contradict_each_other_are_misuse_and_named() {
         (limits(|limits| limits.output_max = limits.output_high - 1), "output_high"),
         (limits(|limits| limits.memory_max = limits.output_max - 1), "memory_max"),
         (limits(|limits| limits.inbox_max = 0), "inbox_max"),
+        (limits(|limits| limits.inbox_max = usize::MAX), "inbox_max"),
+        (limits(|limits| limits.offload_max = usize::MAX), "offload_max"),
         (limits(|limits| limits.posts_per_turn = 0), "posts_per_turn"),
         (limits(|limits| limits.offload_threads = 0), "offload_threads"),
         (limits(|limits| limits.driver.read_buffer = 0), "driver.read_buffer"),
