@@ -160,6 +160,38 @@ fn a_handoff_from_a_wake_or_to_the_same_handler_changes_the_state() {
 }
 
 #[test]
+fn a_taker_that_pauses_at_what_it_is_handed_gets_no_more() {
+    let _bound = bound(30);
+    let (first, second) = (Log::new(), Log::new());
+    let later = |log: &Log, to, second: &Log| {
+        let second = second.clone();
+        Probe::new(log)
+            .data(|conn, _| {
+                let id = conn.id();
+                conn.cx().wake(id);
+                Action::Continue
+            })
+            .wake(move |conn| {
+                conn.handoff(to, Tag::new(&second));
+                Action::Continue
+            })
+    };
+    let running = two_handlers(&first, &second, later, |log| {
+        Probe::new(log).data(|_, input| {
+            input.take();
+            Action::Pause
+        })
+    });
+    let mut client = Client::tcp(inet(&running));
+    client.send(b"123");
+    second.wait_for(1, "data");
+    client.send(b"45");
+    assert!(client.is_silent_for(std::time::Duration::from_millis(100)));
+    assert_eq!(running.handle().stats().total.bytes_in, 3, "nothing is read that must be held");
+    stop(running);
+}
+
+#[test]
 fn of_several_handoffs_in_one_callback_the_last_counts() {
     let _bound = bound(30);
     let (first, second) = (Log::new(), Log::new());

@@ -192,7 +192,7 @@ impl Core {
         self.state.counters.stale_events.add(1);
     }
 
-    /// What the driver should do next for a connection that was just delivered to.
+    /// What the driver should do next for a connection that it has just delivered to.
     fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
@@ -200,9 +200,22 @@ impl Core {
         if conn.wants_input() {
             return Flow::Continue;
         }
+        // The driver stops by this answer and needs no order.
         conn.flags.clear(Flags::RECEIVING);
         self.state.mark_dirty(key);
         Flow::Pause
+    }
+
+    /// Delivers what a connection has once more. The driver does not hear the answer: `flush` tells
+    /// it if there is to be no more input.
+    fn redeliver(&mut self, key: Key) {
+        self.deliver(key, &mut []);
+        let output_high = self.state.limits.output_high;
+        let Some(conn) = self.state.conn(key) else { return };
+        conn.note_choking(output_high);
+        if !conn.wants_input() {
+            self.state.mark_dirty(key);
+        }
     }
 
     fn hold(&mut self, key: Key, bytes: &[u8]) {
@@ -239,8 +252,7 @@ impl Core {
             return;
         }
         if conn.flags.take(Flags::REDELIVER) && !conn.carry.is_empty() {
-            self.deliver(key, &mut []);
-            self.flow(key);
+            self.redeliver(key);
         }
         self.pending_eof(key);
     }
@@ -253,8 +265,7 @@ impl Core {
         }
         if !conn.carry.is_empty() {
             // A handler that had asked for more has to know that this is all.
-            self.deliver(key, &mut []);
-            self.flow(key);
+            self.redeliver(key);
             if self.state.conn(key).is_none_or(|conn| conn.is_held()) {
                 return;
             }
