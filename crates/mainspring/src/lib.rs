@@ -55,13 +55,12 @@ pub use mainspring_loop::{
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;
 
-/// The code in the pages is compiled, and run where it ends, by `cargo test --doc`.
+/// The code in the pages is compiled, and run where it ends, by `cargo test --doc`; that of
+/// `docs/from-go.md` is a doc test of the examples.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;
-    #[doc = include_str!("../../../docs/from-go.md")]
-    struct FromGo;
     #[doc = include_str!("../../../docs/simulation.md")]
     struct Simulation;
 }
