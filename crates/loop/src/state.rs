@@ -8,7 +8,7 @@ use crate::buffers::Buffers;
 use crate::conn::completion::Completion;
 use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
 use crate::panic;
-use crate::server::shared::{Control, ServerShared};
+use crate::server::shared::{Control, LoopShared, ServerShared};
 use crate::slab::Slab;
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
@@ -156,6 +156,11 @@ impl LoopState {
             life: Life::Running,
             traffic: false,
         }
+    }
+
+    /// What others know of this loop, and ask of it.
+    pub(crate) fn home(&self) -> &LoopShared {
+        &self.shared.loops[usize::from(self.index)]
     }
 
     /// The time at which the turn began.

@@ -102,7 +102,7 @@ impl<D: Driver> Loop<D> {
             state.counters.longest_turn_ns.set(length);
         }
         state.publish();
-        let home = &state.shared.loops[usize::from(state.index)];
+        let home = state.home();
         let waits = !state.pending.is_empty()
             || !state.gone.is_empty()
             || !state.dirty.is_empty()

@@ -34,27 +34,17 @@ impl Core {
         result.ok()
     }
 
-    /// Calls a handler about one of its connections and does what it answers.
-    fn call_conn(
-        &mut self,
-        key: Key,
-        callback: impl FnOnce(&mut dyn Host, u32, &mut Conn<'_>) -> Action,
-    ) {
-        let Some(conn) = self.state.conn(key) else { return };
+    /// Tells a connection's handler what happened, if the connection is open, and does what it
+    /// answers.
+    pub(crate) fn event(&mut self, key: Key, event: Event<'_, '_>) {
+        let Some(conn) = self.state.conn(key).filter(|conn| conn.is_open()) else { return };
         let (host, place) = (conn.host, conn.state);
         let id = self.state.id_of(key);
         let action =
-            self.call(host, &id, |host, state| callback(host, place, &mut Conn { state, key }));
+            self.call(host, &id, |host, state| host.event(place, &mut Conn { state, key }, event));
         match action {
             Some(action) => self.act(key, action),
             None => self.state.escalate(key, Stage::Aborting, CloseReason::Panicked),
-        }
-    }
-
-    /// Tells a connection's handler what happened, if the connection is open.
-    pub(crate) fn event(&mut self, key: Key, event: Event<'_, '_>) {
-        if self.state.conn(key).is_some_and(|conn| conn.is_open()) {
-            self.call_conn(key, |host, place, conn| host.event(place, conn, event));
         }
     }
 

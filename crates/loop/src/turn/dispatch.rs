@@ -281,18 +281,17 @@ impl Core {
 
     /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
-        let shared = self.state.shared.clone();
-        let loop_ = &shared.loops[usize::from(self.state.index)];
-        loop_.inbox.begin_look();
+        self.state.home().inbox.begin_look();
         // Only what is there now: work that offloads more work must not keep the turn from ending.
-        for _ in 0..loop_.finished.len() {
-            let Ok(work) = loop_.finished.pop() else { break };
+        for _ in 0..self.state.home().finished.len() {
+            let Ok(work) = self.state.home().finished.pop() else { break };
             self.state.traffic = true;
             self.run(work);
         }
         for _ in 0..self.state.limits.posts_per_turn {
-            let Some(post) = loop_.inbox.pop() else { break };
-            loop_.inbox.release(post.bytes());
+            let inbox = &self.state.home().inbox;
+            let Some(post) = inbox.pop() else { break };
+            inbox.release(post.bytes());
             self.state.traffic = true;
             self.take(post);
         }
