@@ -263,10 +263,12 @@ impl LoopState {
 
     /// The vector in which the output of `key` grows.
     pub(crate) fn output(&mut self, key: Key) -> &mut Vec<u8> {
-        self.mark_dirty(key);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
             return Self::nowhere(&mut self.overflow, &self.counters);
         };
+        if conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push(key);
+        }
         self.hosts[conn.host as usize].has_output = true;
         if conn.outbox.len() > self.limits.output_max {
             conn.escalate(Stage::Aborting, CloseReason::SlowConsumer);
