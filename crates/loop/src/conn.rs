@@ -6,13 +6,17 @@ pub(crate) mod id;
 pub(crate) mod input;
 pub(crate) mod reason;
 pub(crate) mod slot;
+mod waker;
 
+use self::waker::ConnWaker;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
 use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
 use crate::{ConnId, ConnStats, Cx, Handler, HostId, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 /// A connection, for the length of one callback.
@@ -94,6 +98,15 @@ impl Conn<'_> {
     #[must_use]
     pub fn stats(&self) -> &ConnStats {
         &self.slot().stats
+    }
+
+    /// Wakes the connection from any thread: `on_wake` follows. Unlike
+    /// [`Remote::wake`](crate::Remote::wake) it is never refused: wakes that come before the loop has
+    /// taken the last one are one. Make it once and clone it; it is harmless when the connection or the
+    /// server has gone.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Arc::new(ConnWaker::new(self.state.shared.clone(), self.id())).into()
     }
 
     /// Calls `on_timer` after `after`, in steps of 1 ms and never early.

@@ -4,11 +4,9 @@
 //! than queued. It is an ordinary [`Handler`] underneath.
 
 use crate::{
-    Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Remote, Server,
-    ServerInfo, Tick,
+    Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Server, ServerInfo, Tick,
 };
 use mainspring_io::{Addr, Address, Keepalive, SocketOptions};
-use std::fmt;
 use std::time::Duration;
 
 /// The five callbacks. All run on the thread that called [`serve`], one at a time.
@@ -72,21 +70,14 @@ impl Reply {
 }
 
 /// Wakes one connection from any thread; see [`Callbacks::wake`].
-pub struct Waker {
-    remote: Box<dyn Fn() + Send + Sync>,
-}
+#[derive(Clone, Debug)]
+pub struct Waker(std::task::Waker);
 
 impl Waker {
-    /// Has `wake` called. Harmless when the connection is gone. Calls that come faster than the
-    /// loop turns are one call, and so are calls while the loop's inbox is full.
+    /// Has `wake` called. Never refused, and harmless when the connection is gone. Calls that come
+    /// faster than the loop turns are one call.
     pub fn wake(&self) {
-        (self.remote)();
-    }
-}
-
-impl fmt::Debug for Waker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker")
+        self.0.wake_by_ref();
     }
 }
 
@@ -110,7 +101,7 @@ where
 
 /// The callbacks as a handler, for servers that are built otherwise.
 pub fn simple<C: Callbacks>(callbacks: C) -> Simple<C> {
-    Simple { callbacks, last_id: 0, remote: None, ticked: false }
+    Simple { callbacks, last_id: 0, ticked: false }
 }
 
 /// What [`simple`] returns.
@@ -118,7 +109,6 @@ pub fn simple<C: Callbacks>(callbacks: C) -> Simple<C> {
 pub struct Simple<C: Callbacks> {
     callbacks: C,
     last_id: u64,
-    remote: Option<Remote<Self>>,
     ticked: bool,
 }
 
@@ -129,23 +119,13 @@ impl<C: Callbacks> Simple<C> {
         idle: Duration::from_secs(1),
     };
     const KEEPALIVE: Duration = Duration::from_secs(500);
-
-    fn waker(&self, id: ConnId) -> Waker {
-        let remote = self.remote.clone().expect("on_start comes first");
-        Waker {
-            remote: Box::new(move || {
-                let _ = remote.wake(id);
-            }),
-        }
-    }
 }
 
 impl<C: Callbacks> Handler for Simple<C> {
     /// The number of the connection.
     type State = u64;
 
-    fn on_start(&mut self, cx: &mut Cx<'_>, _server: &ServerInfo) -> Action {
-        self.remote = Some(cx.remote(cx.this::<Self>()));
+    fn on_start(&mut self, _cx: &mut Cx<'_>, _server: &ServerInfo) -> Action {
         if self.callbacks.tick() { Action::Continue } else { Action::Shutdown }
     }
 
@@ -155,7 +135,7 @@ impl<C: Callbacks> Handler for Simple<C> {
             Keepalive { idle: Self::KEEPALIVE, interval: Some(Self::KEEPALIVE), count: None };
         conn.set_options(SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() });
         let peer = conn.peer().clone();
-        let reply = self.callbacks.accept(self.last_id, &peer, self.waker(conn.id()));
+        let reply = self.callbacks.accept(self.last_id, &peer, Waker(conn.waker()));
         match answer(conn, &reply) {
             Action::Close => Opened::Refuse,
             _ => Opened::Accept(self.last_id),

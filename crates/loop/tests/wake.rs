@@ -382,3 +382,38 @@ fn check_stream(stream: &[u8], index: usize) -> usize {
     }
     stream.len() / FRAME
 }
+
+#[test]
+fn a_connections_own_waker_is_not_refused_when_the_inbox_is_full() {
+    let _bound = bound(30);
+    let limits = Limits { inbox_max: 10, ..Limits::default() };
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let made = wakers.clone();
+    let server = Reached::new(limits, move |log| {
+        let made = made.clone();
+        Probe::new(log).open(move |conn| {
+            made.lock().unwrap().push(conn.waker());
+            Some(Action::Continue)
+        })
+    });
+    let clients = [(); 2].map(|()| Client::tcp(inet(&server.running)));
+    eventually("both are open", || wakers.lock().unwrap().len() == 2);
+    let held = server.hold_up();
+    while server.remote.post(|_, _| {}).is_ok() {}
+    let wakers = wakers.lock().unwrap().clone();
+    for _ in 0..10_000 {
+        wakers[0].wake_by_ref();
+    }
+    wakers[1].wake_by_ref();
+    drop(held);
+    let mut woken = server.log.wait_for(2, "wake");
+    woken.sort();
+    assert_eq!(woken, ["wake 1", "wake 2"]);
+    // Each is ready for the next wake, and harmless afterwards.
+    wakers[1].wake_by_ref();
+    server.log.wait_for(3, "wake");
+    drop(clients);
+    stop(server.running);
+    wakers.into_iter().for_each(std::task::Waker::wake);
+    assert_eq!(server.log.count("wake"), 3);
+}
