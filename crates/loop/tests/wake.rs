@@ -391,13 +391,18 @@ fn a_connections_own_waker_is_not_refused_when_the_inbox_is_full() {
     let made = wakers.clone();
     let server = Reached::new(limits, move |log| {
         let made = made.clone();
-        Probe::new(log).open(move |conn| {
+        Probe::new(log).data(move |conn, input| {
+            input.take();
             made.lock().unwrap().push(conn.waker());
-            Some(Action::Continue)
+            Action::Continue
         })
     });
-    let clients = [(); 2].map(|()| Client::tcp(inet(&server.running)));
-    eventually("both are open", || wakers.lock().unwrap().len() == 2);
+    let clients = [(); 2].map(|()| {
+        let (mut client, _) = server.client();
+        client.send(b"a waker");
+        client
+    });
+    eventually("both have one", || wakers.lock().unwrap().len() == 2);
     let held = server.hold_up();
     while server.remote.post(|_, _| {}).is_ok() {}
     let wakers = wakers.lock().unwrap().clone();
