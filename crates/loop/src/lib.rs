@@ -55,6 +55,7 @@ pub use remote::inbox::{self, Full};
 pub use serve::serve;
 pub use server::balance::Balance;
 pub use server::shard::Shard;
-pub use server::{Handle, Loops, Running, Server, ServerBuilder, SimLoop};
+pub use server::sim_loop::SimLoop;
+pub use server::{Handle, Loops, Running, Server, ServerBuilder};
 pub use stats::{ConnStats, LoopStats, ServerStats};
 pub use timer::TimerId;

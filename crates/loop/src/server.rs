@@ -4,6 +4,7 @@ pub(crate) mod balance;
 pub(crate) mod offload;
 pub(crate) mod shard;
 pub(crate) mod shared;
+pub(crate) mod sim_loop;
 
 use crate::server::offload::Offload;
 use crate::server::shard::Shard;
@@ -204,30 +205,6 @@ impl ServerBuilder {
         Prepared::new(self.driver, &shared, 0, setup)?.run()
     }
 
-    /// Prepares loops over drivers of the caller's, for simulation: they are turned by the caller,
-    /// and the offload pool works at once, on the loop's thread.
-    ///
-    /// # Errors
-    ///
-    /// As for [`start`](ServerBuilder::start), and [`Error::Panicked`] for an `on_start`.
-    pub fn simulate<D: Driver>(
-        self,
-        drivers: impl IntoIterator<Item = D>,
-        setup: impl Fn(&mut Shard<'_>) -> Result<(), Error>,
-    ) -> Result<(Vec<SimLoop<D>>, Handle), Error> {
-        let drivers: Vec<D> = drivers.into_iter().collect();
-        let this = self.loops(Loops::Count(drivers.len()));
-        let shared = this.share(|_| Offload::Inline)?;
-        let mut loops = Vec::new();
-        for (index, driver) in drivers.into_iter().enumerate() {
-            loops.push(SimLoop { inner: prepare(driver, &shared, index, &setup)?, over: false });
-        }
-        for sim in &mut loops {
-            sim.inner.start_with(&shared)?;
-        }
-        Ok((loops, Handle { shared }))
-    }
-
     fn share(&self, offload: fn(&Limits) -> Offload) -> Result<Arc<ServerShared>, Error> {
         self.limits.check().map_err(Error::Misuse)?;
         crate::panic::watch();
@@ -353,42 +330,6 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("addrs", &self.addrs()).finish_non_exhaustive()
-    }
-}
-
-/// A loop that its owner turns: how servers run in simulation.
-pub struct SimLoop<D> {
-    inner: Loop<D>,
-    over: bool,
-}
-
-impl<D: Driver> SimLoop<D> {
-    /// Turns once. `false` once the loop has ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Driver`] if the poller is lost.
-    pub fn turn(&mut self) -> Result<bool, Error> {
-        self.over = self.over || !self.inner.turn()?;
-        Ok(!self.over)
-    }
-
-    /// Whether the loop has ended.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.over
-    }
-
-    /// Bytes buffered for connections: unsent output and unconsumed input.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> usize {
-        self.inner.core.state.buffered
-    }
-}
-
-impl<D> fmt::Debug for SimLoop<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimLoop").field("over", &self.over).finish_non_exhaustive()
     }
 }
 

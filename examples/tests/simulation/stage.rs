@@ -3,7 +3,6 @@
 use mainspring::sim::{Faults, SimDriver, SimPeer, World, WorldOptions};
 use mainspring::{Addr, Error, Handle, Limits, Server, Shard, SimLoop};
 use std::fmt;
-use std::time::Duration;
 
 /// Turns after which a script that is not done counts as stuck.
 const TURNS_MAX: usize = 400_000;
@@ -79,12 +78,8 @@ impl Stage {
             if step(self) {
                 return true;
             }
-            let mut due = self.world.due();
-            due.retain(|index| !self.loops[*index].is_over());
-            if due.is_empty() && self.loops.iter().any(SimLoop::is_over) {
-                // The driver of a loop that has ended may be due for ever: time goes on without it.
-                self.world.advance(Duration::from_micros(100));
-            } else if due.is_empty() && !self.world.advance_to_next() {
+            let due = self.world.due();
+            if due.is_empty() && !self.world.advance_to_next() {
                 // The script has one more chance to push.
                 return step(self);
             }
