@@ -8,7 +8,7 @@ use mainspring_loop::{
     serve,
 };
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -516,4 +516,26 @@ fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert!(dir.path("directory").is_dir());
+}
+
+#[test]
+fn every_scheme_of_tcp_serves_its_family() {
+    let _bound = bound(30);
+    let all = ["tcp://localhost:0", "tcp4://127.0.0.1:0", "tcp6://[::1]:0", "tcp://"];
+    let log = Log::new();
+    let running = start_with(Server::builder(), &all, move || Probe::echo(&log));
+    let addrs: Vec<SocketAddr> = running.addrs().iter().map(inet_of).collect();
+    assert!(addrs[1].is_ipv4() && addrs[2].is_ipv6());
+    for addr in addrs {
+        let host: std::net::IpAddr = match addr {
+            SocketAddr::V6(v6) if !v6.ip().is_unspecified() => addr.ip(),
+            SocketAddr::V4(v4) if !v4.ip().is_unspecified() => addr.ip(),
+            // The wildcard serves both families where there are two.
+            _ => std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        let mut client = Client::tcp(SocketAddr::new(host, addr.port()));
+        client.send(b"hello");
+        client.expect(b"hello");
+    }
+    stop(running);
 }

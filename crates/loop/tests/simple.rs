@@ -3,9 +3,9 @@
 
 mod support;
 
-use mainspring_io::Addr;
-use mainspring_loop::simple::{Callbacks, Reply, Waker, serve};
-use mainspring_loop::{CloseReason, Error};
+use mainspring_io::{Addr, DriverKind};
+use mainspring_loop::simple::{Callbacks, Reply, Waker, serve, simple};
+use mainspring_loop::{CloseReason, Error, Server};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,6 +88,21 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
+        Self::by(serve)
+    }
+
+    /// With the callbacks as an ordinary handler on a driver of choice.
+    fn on(driver: DriverKind) -> Self {
+        Self::by(move |address, callbacks| {
+            Server::builder().driver(driver).run(|shard| {
+                let host = shard.host(simple(callbacks));
+                shard.listen(host, address)?;
+                Ok(())
+            })
+        })
+    }
+
+    fn by(serve: impl FnOnce(String, Echo) -> Result<(), Error> + Send + 'static) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (log, stops) = (Log::new(), Arc::new(AtomicBool::new(false)));
         let (told, flag) = (log.clone(), stops.clone());
@@ -289,7 +304,16 @@ fn accepted_connections_have_keep_alive_of_500_seconds() {
 #[test]
 fn ten_clients_get_a_second_of_random_blocks_back() {
     let _bound = bound(60);
-    let served = Served::new();
+    blocks_come_back(Served::new());
+}
+
+#[test]
+fn ten_clients_get_their_blocks_back_on_the_portable_driver_too() {
+    let _bound = bound(60);
+    blocks_come_back(Served::on(DriverKind::Portable));
+}
+
+fn blocks_come_back(served: Served) {
     let at = served.at;
     let clients: Vec<_> = (0..10)
         .map(|seed| {
