@@ -2,6 +2,7 @@
 
 use crate::process::{Folder, Program, mainspring, run};
 use crate::raw::{command, expect};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::process::Command;
 
@@ -36,7 +37,7 @@ fn what_was_answered_is_there_after_kill_9() {
             b"+OK\r\n+OK\r\n$1\r\n2\r\n",
         );
         expect(&mut stream, &command(&[b"SET", b"bytes", b"\0\r\n*1"]), b"+OK\r\n");
-        program.signal("KILL");
+        program.signal(Signal::KILL);
         let (status, _, _) = program.end();
         assert_eq!(status.code(), None);
         let program = start(&folder, &[]);
@@ -84,7 +85,7 @@ fn changes_of_several_loops_are_replayed_in_the_order_of_their_execution() {
     let ask = |program: &Program| crate::raw::ask_redis(program.addr(), b"MGET last count all\r\n");
     let before = ask(&program);
     assert!(before.reply.contains("200"), "{before:?}");
-    program.signal("KILL");
+    program.signal(Signal::KILL);
     program.end();
     let program = start(&folder, &["--loops", "2"]);
     assert_eq!(ask(&program), before);

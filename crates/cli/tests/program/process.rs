@@ -1,5 +1,6 @@
 //! Programs under test and foreign ones, each bounded in time and ended by its own process id.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -61,11 +62,8 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends a signal by its name, such as `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
-        let status =
-            Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
-        assert!(status.expect("kill").success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child of this process");
     }
 
     /// Waits for its end: how it ended, what followed on stdout, and what it logged.
@@ -89,7 +87,7 @@ impl Program {
 
     /// Ends it by SIGTERM, which has to go well.
     pub(crate) fn stop(mut self) -> String {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         let (status, rest, stderr) = self.end();
         assert_eq!(status.code(), Some(0), "{stderr}");
         assert_eq!(rest, "", "stdout is for the first line");

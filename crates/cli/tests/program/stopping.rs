@@ -2,6 +2,7 @@
 
 use crate::process::{Folder, Program, mainspring, run};
 use crate::raw::{command, expect};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -9,14 +10,17 @@ use std::time::{Duration, Instant};
 #[test]
 fn both_signals_end_each_program_with_code_0_while_clients_are_idle() {
     for name in ["echo", "redis", "http"] {
-        for signal in ["TERM", "INT"] {
+        for signal in [Signal::TERM, Signal::INT] {
             let mut program = Program::start(&[name, "--listen", "tcp://127.0.0.1:0"]);
             let mut idle = program.connect();
             let asked = Instant::now();
             program.signal(signal);
             let (status, _, log) = program.end();
-            assert_eq!(status.code(), Some(0), "{name} {signal}: {log}");
-            assert!(asked.elapsed() < Duration::from_secs(4), "{name} {signal}: waited for idlers");
+            assert_eq!(status.code(), Some(0), "{name} {signal:?}: {log}");
+            assert!(
+                asked.elapsed() < Duration::from_secs(4),
+                "{name} {signal:?}: waited for idlers"
+            );
             assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0);
             assert!(TcpStream::connect(program.addr()).is_err(), "{name} still accepts");
         }
@@ -33,7 +37,7 @@ fn a_request_that_has_begun_is_answered_while_the_server_drains() {
     other.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     other.read_exact(&mut [0; 12]).unwrap();
     std::thread::sleep(Duration::from_millis(100));
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(100));
     busy.write_all(b"cd").unwrap();
     let mut reply = String::new();
@@ -52,7 +56,7 @@ fn a_client_that_does_not_finish_is_cut_when_the_drain_time_is_over() {
     stuck.write_all(b"*2\r\n$4\r\nECHO\r\n$10\r\nhalf").unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let asked = Instant::now();
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     let (status, _, log) = program.end();
     assert_eq!(status.code(), Some(0), "{log}");
     let took = asked.elapsed();
@@ -63,7 +67,7 @@ fn a_client_that_does_not_finish_is_cut_when_the_drain_time_is_over() {
 fn a_second_signal_ends_it_at_once() {
     let folder = Folder::new("second");
     let socket = folder.join("s.sock");
-    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let mut program = Program::start(&[
             "redis",
             "--listen",
@@ -76,7 +80,7 @@ fn a_second_signal_ends_it_at_once() {
         let mut stuck = program.connect();
         expect(&mut stuck, b"PING\r\n*1\r\n$4\r\n", b"+PONG\r\n");
         std::thread::sleep(Duration::from_millis(100));
-        program.signal("TERM");
+        program.signal(Signal::TERM);
         std::thread::sleep(Duration::from_millis(200));
         program.signal(signal);
         let (status, _, log) = program.end();
@@ -110,7 +114,7 @@ fn a_unix_socket_left_by_a_crash_is_replaced_and_one_in_use_is_not() {
     let folder = Folder::new("stale");
     let address = format!("unix://{}", folder.join("s.sock"));
     let mut crashed = Program::start(&["echo", "--listen", &address]);
-    crashed.signal("KILL");
+    crashed.signal(Signal::KILL);
     crashed.end();
     assert!(std::path::Path::new(&folder.join("s.sock")).exists());
     let program = Program::start(&["echo", "--listen", &address]);
