@@ -237,7 +237,10 @@ fn follow(
 fn end_with_children(child: &mut Child) {
     let family = descendants(child.id());
     if !family.is_empty() {
-        let _ = Command::new("kill").arg("-KILL").args(family.iter().map(u32::to_string)).status();
+        // The shell's own `kill`: a small machine has no program of that name.
+        let mut kill = Command::new("sh");
+        kill.args(["-c", "kill -KILL \"$@\"", "sh"]).args(family.iter().map(u32::to_string));
+        let _ = kill.status();
     }
     let _ = child.kill();
     let _ = child.wait();

@@ -97,7 +97,10 @@ fn a_server_may_be_dropped_by_a_handler_of_its_own() {
     *own.lock().unwrap() = Some(running);
     clients[0].send(b"x");
     clients.iter_mut().for_each(Client::expect_end);
+    // The end is seen by the clients before it is told to the handler.
+    log.wait_for(6, "close");
     assert!((1..=6).all(|number| log.count(&format!("close {number} Shutdown")) == 1));
+    eventually("the states are gone", || log.tags() == 0);
     assert_eq!((log.tags(), handle.stats().total.panics), (0, 0));
 }
 
