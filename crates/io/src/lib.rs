@@ -23,7 +23,10 @@ mod options;
 mod os;
 mod outbox;
 mod ready;
+#[cfg(target_os = "linux")]
+mod ring;
 mod stream;
+mod unavailable;
 
 pub use address::{Addr, Address, AddressError, AddressFault, Role, Scheme, UnixAddr};
 pub use datagrams::DatagramOutbox;
@@ -34,4 +37,7 @@ pub use options::{Keepalive, Linger, ListenOptions, SocketOptions};
 pub use os::{DriverKind, UnknownDriver};
 pub use outbox::{Chunk, Outbox};
 pub use ready::ReadyDriver;
+#[cfg(target_os = "linux")]
+pub use ring::RingDriver;
 pub use stream::{OwnedStream, SimulatedStream};
+pub use unavailable::{RingReason, RingUnavailable};

@@ -8,10 +8,12 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverKind {
-    /// The best that the system offers. Today that is [`Ready`](DriverKind::Ready) everywhere; a
-    /// completion ring takes its place where there is one.
+    /// The best that the system offers: [`Ring`](DriverKind::Ring) where the kernel allows it,
+    /// [`Ready`](DriverKind::Ready) elsewhere.
     #[default]
     Auto,
+    /// Completions through io_uring: Linux 6.1 and later.
+    Ring,
     /// Readiness through epoll, kqueue or IOCP, with batched datagrams where the kernel has them.
     Ready,
     /// As `Ready`, with system calls only that every system has.
@@ -25,8 +27,12 @@ pub struct UnknownDriver {
 }
 
 impl DriverKind {
-    const NAMES: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("ready", Self::Ready), ("portable", Self::Portable)];
+    const NAMES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("ring", Self::Ring),
+        ("ready", Self::Ready),
+        ("portable", Self::Portable),
+    ];
 }
 
 impl FromStr for DriverKind {
@@ -42,6 +48,7 @@ impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Auto => "auto",
+            Self::Ring => "ring",
             Self::Ready => "ready",
             Self::Portable => "portable",
         })
@@ -50,7 +57,7 @@ impl fmt::Display for DriverKind {
 
 impl fmt::Display for UnknownDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown driver {:?}; the drivers are auto, ready, portable", self.given)
+        write!(f, "unknown driver {:?}; the drivers are auto, ring, ready, portable", self.given)
     }
 }
 
@@ -71,6 +78,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "epoll".parse::<DriverKind>().unwrap_err().to_string();
-        assert_eq!(error, "unknown driver \"epoll\"; the drivers are auto, ready, portable");
+        assert_eq!(error, "unknown driver \"epoll\"; the drivers are auto, ring, ready, portable");
     }
 }
