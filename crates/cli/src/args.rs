@@ -166,7 +166,8 @@ pub(crate) struct ServiceArguments {
     #[arg(long, value_name = "HOW", default_value_t)]
     pub(crate) balance: Balance,
 
-    /// What waits for events: auto, ready, portable
+    /// How the kernel tells of events: auto, ring (io_uring), ready (epoll, kqueue), portable. With
+    /// auto the environment variable MAINSPRING_DRIVER decides, or else the kernel: ring where it can
     #[arg(long, value_name = "DRIVER", default_value_t)]
     pub(crate) driver: DriverKind,
 

@@ -2,20 +2,19 @@
 
 pub(crate) mod balance;
 pub(crate) mod offload;
+mod prepared;
 pub(crate) mod shard;
 pub(crate) mod shared;
 pub(crate) mod sim_loop;
 
 use crate::server::offload::Offload;
+use crate::server::prepared::Prepared;
 use crate::server::shard::Shard;
 use crate::server::shared::{Control, ServerShared};
-use crate::state::LoopState;
-use crate::turn::Loop;
-use crate::{Balance, Error, Limits, ServerInfo, ServerStats};
-use mainspring_io::{Addr, Driver, DriverKind, DriverLimits, ReadyDriver};
+use crate::{Balance, Error, Limits, ServerStats};
+use mainspring_io::{Addr, DriverKind};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -169,7 +168,7 @@ impl ServerBuilder {
                 .spawn(move || {
                     pin_to(pin);
                     let prepared = Prepared::new(driver, &shared, index, |shard| setup(shard));
-                    run_when_told(prepared, &report, &started)
+                    run_when_told(prepared, &shared, &report, &started)
                 })
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
@@ -333,80 +332,9 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A loop over one of the system's drivers, set up and ready to run.
-enum Prepared {
-    Ready(Box<Loop<ReadyDriver>>),
-}
-
-impl Prepared {
-    fn new(
-        kind: DriverKind,
-        shared: &Arc<ServerShared>,
-        index: usize,
-        setup: impl FnOnce(&mut Shard<'_>) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
-        let limits = shared.limits.driver.clone();
-        let driver = open_ready(kind, limits).map_err(Error::Driver)?;
-        Ok(Self::Ready(Box::new(prepare(driver, shared, index, setup)?)))
-    }
-
-    fn run(self) -> Result<(), Error> {
-        match self {
-            Self::Ready(mut ready) => {
-                let shared = ready.core.state.shared.clone();
-                ready.start_with(&shared)?;
-                ready.run()
-            }
-        }
-    }
-}
-
-fn open_ready(kind: DriverKind, limits: DriverLimits) -> io::Result<ReadyDriver> {
-    match kind {
-        DriverKind::Portable => ReadyDriver::portable(limits),
-        _ => ReadyDriver::new(limits),
-    }
-}
-
-pub(crate) const SETUPS_DIFFER: &str = "the set-up must listen on the same addresses on each loop";
-
-/// Makes a loop over `driver` and runs the set-up on it.
-fn prepare<D: Driver>(
-    driver: D,
-    shared: &Arc<ServerShared>,
-    index: usize,
-    setup: impl FnOnce(&mut Shard<'_>) -> Result<(), Error>,
-) -> Result<Loop<D>, Error> {
-    shared.loops[index].inbox.set_waker(driver.waker());
-    let state = LoopState::new(index as u16, driver.now(), shared.clone());
-    let mut prepared = Loop::new(driver, state);
-    let Loop { driver, core, .. } = &mut prepared;
-    setup(&mut Shard { state: &mut core.state, hosts: &mut core.hosts, sockets: driver })?;
-    if core.state.listeners.len() < shared.addrs().len() {
-        return Err(Error::Misuse(SETUPS_DIFFER));
-    }
-    Ok(prepared)
-}
-
-impl<D: Driver> Loop<D> {
-    fn start_with(&mut self, shared: &ServerShared) -> Result<(), Error> {
-        let info = ServerInfo {
-            addrs: shared.addrs(),
-            loops: shared.loops.len(),
-            loop_index: self.core.state.index.into(),
-        };
-        self.start(&info)
-    }
-}
-
-impl<D> Drop for Loop<D> {
-    fn drop(&mut self) {
-        self.core.refuse_posts();
-    }
-}
-
 fn run_when_told(
     prepared: Result<Prepared, Error>,
+    shared: &ServerShared,
     report: &Sender<()>,
     started: &Receiver<()>,
 ) -> Result<(), Error> {
@@ -415,9 +343,6 @@ fn run_when_told(
     if started.recv().is_err() {
         return Ok(());
     }
-    let shared = match &prepared {
-        Prepared::Ready(ready) => ready.core.state.shared.clone(),
-    };
     let result = prepared.run();
     if result.is_err() {
         // One loop less would serve only some of the clients: end the others too.

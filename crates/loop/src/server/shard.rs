@@ -2,7 +2,7 @@
 
 use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, NO_LISTENER, Slot};
 use crate::handler::host::{Host, Hosted};
-use crate::server::SETUPS_DIFFER;
+use crate::server::prepared::SETUPS_DIFFER;
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
 use crate::{Balance, Error, Handler, HostId, Limits, Remote};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};

@@ -7,7 +7,8 @@ use crate::stats::LoopCounters;
 use crate::{Balance, Limits, ServerStats};
 use concurrent_queue::ConcurrentQueue;
 use mainspring_io::Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct ServerShared {
     addrs: Mutex<Vec<Addr>>,
     /// Connections open or being opened, against `Limits::connections_max`.
     connections: AtomicUsize,
+    /// Whether the log has why a loop runs without a ring.
+    fallback_told: AtomicBool,
 }
 
 /// What others know of one loop.
@@ -61,6 +64,7 @@ impl ServerShared {
             offload,
             addrs: Mutex::default(),
             connections: AtomicUsize::new(0),
+            fallback_told: AtomicBool::new(false),
         })
     }
 
@@ -69,6 +73,13 @@ impl ServerShared {
     pub(crate) fn control(&self, control: Control) {
         for home in &self.loops {
             home.finish(Box::new(move |_, state| state.controls.push(control)));
+        }
+    }
+
+    /// Logs, once for all loops, why they run on readiness.
+    pub(crate) fn tell_fallback(&self, reason: &dyn fmt::Display) {
+        if !self.fallback_told.swap(true, Ordering::Relaxed) {
+            crate::panic::log(|| tracing::info!("{reason}; the loops wait by readiness instead"));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use crate::Error;
 use crate::server::offload::Offload;
+use crate::server::prepared::prepare;
 use crate::server::shard::Shard;
-use crate::server::{Handle, Loops, ServerBuilder, prepare};
+use crate::server::{Handle, Loops, ServerBuilder};
 use crate::turn::Loop;
 use mainspring_io::Driver;
 use std::fmt;
@@ -28,7 +29,7 @@ impl ServerBuilder {
             loops.push(prepare(driver, &shared, index, &setup)?);
         }
         for inner in &mut loops {
-            inner.start_with(&shared)?;
+            inner.announce()?;
         }
         let loops = loops.into_iter().map(|inner| SimLoop { inner: Some(inner) }).collect();
         Ok((loops, Handle { shared }))
