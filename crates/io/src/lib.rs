@@ -27,6 +27,7 @@ mod ready;
 mod ring;
 mod stream;
 mod unavailable;
+mod wake;
 
 pub use address::{Addr, Address, AddressError, AddressFault, Role, Scheme, UnixAddr};
 pub use datagrams::DatagramOutbox;

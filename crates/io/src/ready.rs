@@ -10,16 +10,16 @@
 //!   close, abort, release, failed sends ------------> reports --------> Sink
 //! ```
 
-mod datagram;
-mod listener;
+pub(crate) mod datagram;
+pub(crate) mod listener;
 mod poll;
-mod settings;
+pub(crate) mod settings;
 mod stream;
 mod table;
 #[cfg(unix)]
-mod unix_path;
-mod wake;
+pub(crate) mod unix_path;
 
+use crate::wake::WakeFlag;
 use crate::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream, SendState,
     Sink, SocketOptions,
@@ -37,7 +37,6 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use stream::StreamSocket;
 use table::{Socket, State, Table, token_of};
-use wake::WakeFlag;
 
 /// No key has this token: its slot number would be 2^32 - 1.
 const WAKE: Token = Token(usize::MAX);
@@ -52,7 +51,7 @@ const SMALLEST_READ_BUFFER: usize = 512;
 pub struct ReadyDriver {
     poller: Poll,
     events: Events,
-    wake: Arc<WakeFlag>,
+    wake: Arc<WakeFlag<mio::Waker>>,
     table: Table,
     /// Keys with something to do, each at most once, served in turn.
     queue: VecDeque<Key>,
@@ -94,7 +93,7 @@ impl ReadyDriver {
 
     fn with_batches(limits: DriverLimits, batches: Batches) -> io::Result<Self> {
         let poller = Poll::new()?;
-        let wake = WakeFlag::new(poller.registry(), WAKE)?;
+        let wake = WakeFlag::new(mio::Waker::new(poller.registry(), WAKE)?);
         Ok(Self {
             events: Events::with_capacity(limits.events_per_turn.max(1)),
             wake,
@@ -359,12 +358,12 @@ fn enqueue(queue: &mut VecDeque<Key>, key: Key, state: &mut State) {
 }
 
 /// The answer to a send on a key that is closed, or about to be reported so.
-fn unsent(nothing_queued: bool) -> SendState {
+pub(crate) fn unsent(nothing_queued: bool) -> SendState {
     if nothing_queued { SendState::Done } else { SendState::Waiting }
 }
 
 /// An address as its users write it: IPv4 stays IPv4 where it came through an IPv6 socket.
-fn plain(address: SocketAddr) -> Addr {
+pub(crate) fn plain(address: SocketAddr) -> Addr {
     match address {
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
             Some(v4) => Addr::Inet(SocketAddr::from((v4, v6.port()))),

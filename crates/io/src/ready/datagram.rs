@@ -23,7 +23,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// The memory that all datagram sockets of a driver receive into, made when the first one opens.
 #[derive(Debug)]
-pub(super) struct Batches {
+pub(crate) struct Batches {
     single: Box<[u8]>,
     #[cfg(target_os = "linux")]
     batch: Option<Box<Batch>>,
@@ -33,7 +33,7 @@ pub(super) struct Batches {
 
 /// A datagram socket of the driver.
 #[derive(Debug)]
-pub(super) struct DatagramSocket {
+pub(crate) struct DatagramSocket {
     socket: UdpSocket,
     is_ipv6: bool,
     /// Runs of equally long datagrams leave as one message that the kernel cuts up.
@@ -55,7 +55,7 @@ enum SendFault {
 
 /// How far a send of datagrams has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Done,
     Full,
     Starved,
@@ -63,7 +63,7 @@ pub(super) enum Sent {
 
 impl Batches {
     /// Batches where the kernel has them.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             #[cfg(target_os = "linux")]
             wanted: true,
@@ -95,7 +95,7 @@ impl Batches {
 }
 
 impl DatagramSocket {
-    pub(super) fn bind(
+    pub(crate) fn bind(
         at: &Addr,
         options: &ListenOptions,
         batches: &mut Batches,
@@ -103,7 +103,7 @@ impl DatagramSocket {
         Self::open(inet(at)?, options, batches)
     }
 
-    pub(super) fn connect(
+    pub(crate) fn connect(
         to: &Addr,
         options: &ListenOptions,
         batches: &mut Batches,
@@ -138,15 +138,20 @@ impl DatagramSocket {
         self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<Addr> {
+    pub(crate) fn local_addr(&self) -> io::Result<Addr> {
         self.socket.local_addr().map(plain)
     }
 
-    pub(super) fn as_sock_ref(&self) -> SockRef<'_> {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.socket)
+    }
+
+    pub(crate) fn as_sock_ref(&self) -> SockRef<'_> {
         SockRef::from(&self.socket)
     }
 
-    pub(super) fn multicast(&self, group: IpAddr, join: bool) -> io::Result<()> {
+    pub(crate) fn multicast(&self, group: IpAddr, join: bool) -> io::Result<()> {
         match (group, join) {
             (IpAddr::V4(group), true) => {
                 self.socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)
@@ -243,7 +248,7 @@ impl DatagramSocket {
     }
 
     /// Sends from the front of `outbox`, telling `dropped` of each datagram that is given up.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         outbox: &mut DatagramOutbox,
         batches: &Batches,
@@ -386,7 +391,7 @@ impl SendFault {
 
 /// Whether the next receive may well succeed: interrupted, short of memory, or told what an
 /// earlier datagram met on its way.
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     #[cfg(unix)]
     if matches!(
         error.raw_os_error(),

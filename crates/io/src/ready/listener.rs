@@ -25,15 +25,21 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 /// This many connections in a row that abort before they are accepted are no accident: rest too.
 const ABORTS_IN_A_ROW: u32 = 16;
 
-/// A listening socket of the driver.
+/// A listening socket of a driver.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     socket: ListenerSocket,
     options: SocketOptions,
     /// What `accepted` tells as the local address, unless the listener is bound to a wildcard.
     local: Option<Addr>,
-    rest: Duration,
-    retry_at: Option<Instant>,
+    rests: Rests,
+}
+
+/// When a listener tries again after failed accepts (D9).
+#[derive(Debug)]
+struct Rests {
+    next: Duration,
+    until: Option<Instant>,
     aborts: u32,
 }
 
@@ -50,7 +56,7 @@ enum ListenerSocket {
 
 impl Listener {
     /// Opens a listening socket and returns it with its bound address.
-    pub(super) fn open(at: &Addr, options: &ListenOptions) -> io::Result<(Self, Addr)> {
+    pub(crate) fn open(at: &Addr, options: &ListenOptions) -> io::Result<(Self, Addr)> {
         let (socket, bound, local) = match at {
             Addr::Inet(at) => open_tcp(*at, options)?,
             #[cfg(unix)]
@@ -59,8 +65,17 @@ impl Listener {
             Addr::Unix(_) => return Err(ErrorKind::Unsupported.into()),
         };
         let options = options.socket.clone();
-        let rest = SHORTEST_REST;
-        Ok((Self { socket, options, local, rest, retry_at: None, aborts: 0 }, bound))
+        let rests = Rests { next: SHORTEST_REST, until: None, aborts: 0 };
+        Ok((Self { socket, options, local, rests }, bound))
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd as _;
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => socket.as_raw_fd(),
+            ListenerSocket::Unix { socket, .. } => socket.as_raw_fd(),
+        }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -74,8 +89,30 @@ impl Listener {
     }
 
     /// When it tries again, if it rests.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.rests.until
+    }
+
+    /// It tries again.
+    pub(crate) fn end_rest(&mut self) {
+        self.rests.until = None;
+    }
+
+    /// An accept succeeded.
+    pub(crate) fn note_success(&mut self) {
+        (self.rests.next, self.rests.aborts) = (SHORTEST_REST, 0);
+    }
+
+    /// An accept failed with `error`. Returns whether a rest is due, which then begins.
+    pub(crate) fn note_failure(&mut self, error: &io::Error, now: Instant) -> bool {
+        let rests = &mut self.rests;
+        rests.aborts += 1;
+        let rest_is_due = !is_of_one_connection(error) || rests.aborts >= ABORTS_IN_A_ROW;
+        if rest_is_due {
+            rests.until = Some(now + rests.next);
+            rests.next = (rests.next * 2).min(LONGEST_REST);
+        }
+        rest_is_due
     }
 
     /// Accepts until nobody waits, the budget is used up, or a rest is due.
@@ -86,25 +123,22 @@ impl Listener {
         now: Instant,
         sink: &mut impl Sink,
     ) -> Served {
-        self.retry_at = None;
+        self.end_rest();
         loop {
             if *budget == 0 {
                 return Served::Again;
             }
             match self.accept() {
                 Ok(accepted) => {
-                    (self.rest, self.aborts) = (SHORTEST_REST, 0);
+                    self.note_success();
                     sink.accepted(key, accepted);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Served::Idle,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let concerns_one = is_of_one_connection(&error);
+                    let rest_is_due = self.note_failure(&error, now);
                     sink.accept_failed(key, error);
-                    self.aborts += 1;
-                    if !concerns_one || self.aborts >= ABORTS_IN_A_ROW {
-                        self.retry_at = Some(now + self.rest);
-                        self.rest = (self.rest * 2).min(LONGEST_REST);
+                    if rest_is_due {
                         return Served::Idle;
                     }
                 }
@@ -117,33 +151,64 @@ impl Listener {
         match &self.socket {
             ListenerSocket::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
-                if !settings::INHERITED
-                    && let Err(error) =
-                        settings::apply(&SockRef::from(&stream), &self.options, true)
-                {
-                    tracing::debug!(%error, "an accepted socket refused an option");
-                }
-                let local = match &self.local {
-                    Some(local) => local.clone(),
-                    // Fails only where the connection is gone already.
-                    None => stream
-                        .local_addr()
-                        .map(super::plain)
-                        .map_err(|_| ErrorKind::ConnectionAborted)?,
-                };
-                let stream = OwnedStream::Tcp(stream.into());
-                Ok(Accepted { stream, peer: super::plain(peer), local })
+                let stream = std::net::TcpStream::from(stream);
+                self.take_in_tcp(stream, peer)
             }
             #[cfg(unix)]
             ListenerSocket::Unix { socket, .. } => {
                 let (stream, peer) = socket.accept()?;
-                let local = match &self.local {
-                    Some(local) => local.clone(),
-                    None => stream.local_addr().map(Addr::from)?,
-                };
-                Ok(Accepted { stream: OwnedStream::Unix(stream.into()), peer: peer.into(), local })
+                self.take_in_unix(stream.into(), peer.into())
             }
         }
+    }
+
+    /// What the kernel has accepted from this listener's queue by itself.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn take_in(&self, accepted: std::os::fd::OwnedFd) -> io::Result<Accepted> {
+        // Asking for the peer fails only where the connection is gone already.
+        let gone = |_| io::Error::from(ErrorKind::ConnectionAborted);
+        match &self.socket {
+            ListenerSocket::Tcp(_) => {
+                let stream = std::net::TcpStream::from(accepted);
+                let peer = stream.peer_addr().map_err(gone)?;
+                self.take_in_tcp(stream, peer)
+            }
+            ListenerSocket::Unix { .. } => {
+                let stream = std::os::unix::net::UnixStream::from(accepted);
+                let peer = stream.peer_addr().map_err(gone)?;
+                self.take_in_unix(stream, peer.into())
+            }
+        }
+    }
+
+    fn take_in_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr) -> io::Result<Accepted> {
+        if !settings::INHERITED
+            && let Err(error) = settings::apply(&SockRef::from(&stream), &self.options, true)
+        {
+            tracing::debug!(%error, "an accepted socket refused an option");
+        }
+        let local = match &self.local {
+            Some(local) => local.clone(),
+            // Fails only where the connection is gone already.
+            None => {
+                let local = stream.local_addr().map_err(|_| ErrorKind::ConnectionAborted)?;
+                super::plain(local)
+            }
+        };
+        Ok(Accepted { stream: OwnedStream::Tcp(stream), peer: super::plain(peer), local })
+    }
+
+    #[cfg(unix)]
+    fn take_in_unix(
+        &self,
+        stream: std::os::unix::net::UnixStream,
+        peer: Addr,
+    ) -> io::Result<Accepted> {
+        let local = match &self.local {
+            Some(local) => local.clone(),
+            None => stream.local_addr().map(Addr::from)?,
+        };
+        Ok(Accepted { stream: OwnedStream::Unix(stream), peer, local })
     }
 }
 

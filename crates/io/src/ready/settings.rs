@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Linux clones the listener's socket, options included (`inet_csk_clone_lock`), which saves a
 /// system call per connection. Elsewhere not all of them are passed on.
-pub(super) const INHERITED: bool = cfg!(target_os = "linux");
+pub(crate) const INHERITED: bool = cfg!(target_os = "linux");
 
 /// Whether any socket of this process was told to linger. Sockets move between loops and inherit
 /// options, so that none knows by itself, and hardly any process lingers at all.
 static SOME_LINGER: AtomicBool = AtomicBool::new(false);
 
 /// Sets every option; the first that the system refused is the error.
-pub(super) fn apply(socket: &SockRef<'_>, options: &SocketOptions, is_tcp: bool) -> io::Result<()> {
+pub(crate) fn apply(socket: &SockRef<'_>, options: &SocketOptions, is_tcp: bool) -> io::Result<()> {
     let mut outcome = Ok(());
     let mut set = |set: io::Result<()>| {
         if outcome.is_ok() {
@@ -48,7 +48,7 @@ pub(super) fn apply(socket: &SockRef<'_>, options: &SocketOptions, is_tcp: bool)
 /// Closing a socket that lingers waits until its bytes are acknowledged, even if the socket is
 /// non-blocking, and the loop would wait with it. Where the system has it, the limit on
 /// unacknowledged bytes (RFC 5482) says the same without anyone waiting.
-pub(super) fn linger_in_background(socket: &SockRef<'_>) {
+pub(crate) fn linger_in_background(socket: &SockRef<'_>) {
     if !SOME_LINGER.load(Ordering::Relaxed) {
         return;
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// A socket file made by this process; dropping it removes the file, if it is still that one.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -20,7 +20,7 @@ pub(super) struct SocketFile {
 impl SocketFile {
     /// Binds `socket`. A socket file that nobody listens on any more is replaced; any other file
     /// there is an error. `None` if the name is not in the file system.
-    pub(super) fn bind(socket: &Socket, at: &UnixAddr) -> io::Result<Option<Self>> {
+    pub(crate) fn bind(socket: &Socket, at: &UnixAddr) -> io::Result<Option<Self>> {
         let address = address_of(at)?;
         let UnixAddr::Path(path) = at else {
             return socket.bind(&address).map(|()| None);
@@ -60,7 +60,7 @@ impl Drop for SocketFile {
 }
 
 /// The name as the system takes it.
-pub(super) fn address_of(at: &UnixAddr) -> io::Result<SockAddr> {
+pub(crate) fn address_of(at: &UnixAddr) -> io::Result<SockAddr> {
     match at {
         UnixAddr::Path(path) => SockAddr::unix(path),
         // unix(7): "sun_path[0] is a null byte ('\0'). The socket's address in this namespace is

@@ -1,6 +1,5 @@
-//! Ends a sleeping poll from any thread.
+//! Ends a sleeping poll from any thread, whatever the poll sleeps on.
 
-use mio::{Registry, Token};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,32 +10,49 @@ use std::task::{Wake, Waker};
 /// sender's work lying until something else ends the poll.
 const ATTEMPTS: usize = 64;
 
+/// What ends a sleep in the kernel.
+pub(crate) trait KernelWake: Send + Sync + 'static {
+    /// Ends the present sleep or the next.
+    fn wake(&self) -> io::Result<()>;
+}
+
+impl KernelWake for mio::Waker {
+    fn wake(&self) -> io::Result<()> {
+        mio::Waker::wake(self)
+    }
+}
+
 /// The driver's end of its wakers, which share it and may outlive it.
 #[derive(Debug)]
-pub(super) struct WakeFlag {
-    kernel: mio::Waker,
+pub(crate) struct WakeFlag<K> {
+    kernel: K,
     /// Set by the first wake after a poll has seen the last one: the others need no system call.
     raised: AtomicBool,
 }
 
-impl WakeFlag {
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Arc<Self>> {
-        let kernel = mio::Waker::new(registry, token)?;
-        Ok(Arc::new(Self { kernel, raised: AtomicBool::new(false) }))
+impl<K: KernelWake> WakeFlag<K> {
+    pub(crate) fn new(kernel: K) -> Arc<Self> {
+        Arc::new(Self { kernel, raised: AtomicBool::new(false) })
     }
 
-    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+    /// What the sleep is ended with.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }
 
     /// The poll saw the wake. Whoever finds the flag raised until here has published what it
     /// woke for, and that is seen by all that follows in this turn: hence acquire and release.
-    pub(super) fn lower(&self) {
+    pub(crate) fn lower(&self) {
         self.raised.swap(false, Ordering::AcqRel);
     }
 }
 
-impl Wake for WakeFlag {
+impl<K: KernelWake> Wake for WakeFlag<K> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
