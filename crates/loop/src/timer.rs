@@ -25,8 +25,6 @@ const LEVELS: usize = u64::BITS.div_ceil(SLOT_BITS) as usize;
 /// The head of the list of expired entries; the heads of the slots stand before it.
 const DUE: u32 = (LEVELS * SLOTS) as u32;
 const HEADS: u32 = DUE + 1;
-/// End of the free list. No list needs index 0 for an entry: it is a head.
-const NIL: u32 = 0;
 
 /// Names a timer, from arming it until it fires or is cancelled.
 ///
@@ -44,8 +42,9 @@ pub struct TimerId {
 /// armed. A deadline that had passed when its timer was armed counts as the wheel's tick at that
 /// moment.
 ///
-/// Arming and cancelling are O(1). Nothing is allocated once the slab has reached its greatest
-/// number of timers, and the slab does not shrink.
+/// Arming and cancelling are O(1), and neither waits for memory but for the entry it is about.
+/// Nothing is allocated once the slab has reached its greatest number of timers, and the slab does
+/// not shrink.
 pub(crate) struct TimerWheel<T> {
     /// The latest tick given to `advance`; every slot of an earlier tick is empty.
     now: u64,
@@ -55,7 +54,10 @@ pub(crate) struct TimerWheel<T> {
     occupied: [u64; LEVELS],
     /// Heads of the slots (level by level), head of the due list, then timers and free entries.
     entries: Vec<Entry<T>>,
-    free: u32,
+    /// Free entries, the one freed last on top. A list through the entries would save this memory,
+    /// but make each arming wait for the entry of the one before it to come from memory: its
+    /// `next` would say which entry is to be had.
+    free: Vec<u32>,
     /// Timers armed and not yet popped or cancelled.
     len: usize,
 }
@@ -63,7 +65,6 @@ pub(crate) struct TimerWheel<T> {
 struct Entry<T> {
     deadline: u64,
     prev: u32,
-    /// Next in its list, or next free entry.
     next: u32,
     generation: u32,
     /// `None` for heads and free entries, so that no id can name them.
@@ -83,7 +84,7 @@ impl<T: Copy> TimerWheel<T> {
             levels: 0,
             occupied: [0; LEVELS],
             entries: (0..HEADS).map(head).collect(),
-            free: NIL,
+            free: Vec::new(),
             len: 0,
         }
     }
@@ -251,28 +252,32 @@ impl<T: Copy> TimerWheel<T> {
 
     /// Takes a free entry, the one freed last: it is the likeliest to be in the cache.
     fn allocate(&mut self, deadline: u64, payload: T) -> u32 {
-        let index = self.free;
-        if index == NIL {
-            let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 timers a loop");
-            let payload = Some(payload);
-            self.entries.push(Entry { deadline, prev: index, next: index, generation: 0, payload });
-            return index;
-        }
+        let Some(index) = self.free.pop() else { return self.grow(deadline, payload) };
         let entry = self.entry_mut(index);
         entry.deadline = deadline;
         entry.payload = Some(payload);
-        self.free = entry.next;
+        index
+    }
+
+    /// Makes one more entry, and room among the free ones for every entry there is: to free one
+    /// allocates nothing.
+    #[cold]
+    fn grow(&mut self, deadline: u64, payload: T) -> u32 {
+        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 timers a loop");
+        let payload = Some(payload);
+        self.entries.push(Entry { deadline, prev: index, next: index, generation: 0, payload });
+        if self.free.capacity() < self.entries.capacity() {
+            self.free.reserve_exact(self.entries.capacity());
+        }
         index
     }
 
     /// Frees an unlinked entry and makes its ids stale.
     fn release(&mut self, index: u32) -> Option<T> {
-        let free = self.free;
         let entry = self.entry_mut(index);
         entry.generation = entry.generation.wrapping_add(1);
-        entry.next = free;
         let payload = entry.payload.take();
-        self.free = index;
+        self.free.push(index);
         self.len -= 1;
         payload
     }
