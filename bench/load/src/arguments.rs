@@ -8,6 +8,7 @@ use clap::{Args, Parser, ValueEnum};
 use crate::engine::{Pace, Plan};
 use crate::fixed::Fixed;
 use crate::http::Http;
+use crate::idle::Sleepers;
 use crate::resp::{self, Keys};
 use crate::{Error, Report, Target, datagram, engine};
 
@@ -42,6 +43,13 @@ pub struct Arguments {
     /// End the window after so many replies, if that is earlier
     #[arg(long, conflicts_with = "rate")]
     pub requests: Option<u64>,
+    /// Over udp: hand bursts to the kernel as one (UDP_SEGMENT) and take them so (UDP_GRO)
+    #[arg(long)]
+    pub offload: bool,
+    /// Echo over tcp: so many further connections that send one message and then nothing; with
+    /// --watch-pid the server's memory is read before and after they come
+    #[arg(long, default_value_t = 0)]
+    pub idle: usize,
     /// Process of the server, to measure its processor time
     #[arg(long)]
     pub watch_pid: Option<u32>,
@@ -115,12 +123,14 @@ impl Arguments {
         let Content { size, keys, seed, path } = &self.content;
         if matches!(self.target, Target::Udp(_)) {
             return match self.protocol {
-                ProtocolName::Echo => datagram::run(&plan, *size, what),
+                ProtocolName::Echo if self.idle == 0 => datagram::run(&plan, *size, what),
+                ProtocolName::Echo => Err(Error::Usage("--idle works over tcp".to_owned())),
                 other => Err(Error::Usage(format!("{other:?} over udp; allowed: echo"))),
             };
         }
         let keys = Keys { count: *keys, value_size: *size, seed: *seed };
-        match self.protocol {
+        let idle = self.idle_connections()?;
+        let mut report = match self.protocol {
             ProtocolName::Echo => engine::run(&plan, Fixed::echo(*size, *seed), what),
             ProtocolName::Ping => engine::run(&plan, resp::ping(false), what),
             ProtocolName::PingInline => engine::run(&plan, resp::ping(true), what),
@@ -130,6 +140,18 @@ impl Arguments {
                 engine::run(&plan, resp::get(keys), what)
             }
             ProtocolName::Http => engine::run(&plan, Http::new(&self.host(), path), what),
+        }?;
+        report.idle = idle.map(|idle| idle.report);
+        Ok(report)
+    }
+
+    fn idle_connections(&self) -> Result<Option<Sleepers>, Error> {
+        match (self.idle, &self.target, self.protocol) {
+            (0, _, _) => Ok(None),
+            (count, Target::Tcp(address), ProtocolName::Echo) => {
+                Sleepers::open(*address, count, self.content.size, self.watch_pid).map(Some)
+            }
+            _ => Err(Error::Usage("--idle works with echo over tcp".to_owned())),
         }
     }
 
@@ -153,6 +175,7 @@ impl Arguments {
             duration: seconds("duration", self.duration)?,
             requests_max: self.requests,
             watch_pid: self.watch_pid,
+            offload: self.offload,
         })
     }
 
@@ -210,6 +233,9 @@ mod tests {
             "--target udp://127.0.0.1:9 --protocol echo --rate 5",
             "--target udp://127.0.0.1:9 --protocol echo --size 4",
             "--target tcp://127.0.0.1:9 --protocol echo --rate 0",
+            "--target tcp://127.0.0.1:9 --protocol ping --idle 5",
+            "--target udp://127.0.0.1:9 --protocol echo --idle 5",
+            "--target udp://127.0.0.1:9 --protocol echo --offload --size 40000",
             "--target tcp://127.0.0.1:9 --protocol echo --duration=-1",
         ];
         for line in wrong {

@@ -1,22 +1,25 @@
-//! The closed loop over datagrams: each socket has `depth` of them in flight, numbered, and counts
-//! what is lost.
+//! The closed loop over datagrams: each socket has `depth` of them in flight, numbered, in batches,
+//! and counts what is lost.
 
-use std::collections::VecDeque;
+mod flight;
+mod wire;
+
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 
-use crate::engine::{BUFFER_SIZE, EVENTS_MAX, Pace, Plan, SILENCE_MAX_S, wait};
+use crate::engine::{EVENTS_MAX, Pace, Plan, SILENCE_MAX_S, wait};
 use crate::meter::Meter;
 use crate::{Error, Report};
+use flight::Flight;
+use wire::{Batched, Coalesced, Wire};
 
 /// Bytes of the number at the beginning of each datagram.
-pub(crate) const NUMBER_SIZE: usize = 8;
+const NUMBER_SIZE: usize = 8;
 /// The most that fits behind the headers of IPv4 and UDP.
-pub(crate) const PAYLOAD_MAX: usize = 65_507;
+const PAYLOAD_MAX: usize = 65_507;
 /// What is not answered by then is lost; loopback answers in microseconds.
 const LOST_AFTER_NS: u64 = 200_000_000;
 
@@ -27,127 +30,213 @@ pub(crate) fn run(plan: &Plan, size: usize, what: String) -> Result<Report, Erro
             "--rate works over tcp and unix; udp is a closed loop".to_owned(),
         ));
     };
-    if !(NUMBER_SIZE..=PAYLOAD_MAX).contains(&size) {
-        let range = format!("{NUMBER_SIZE} to {PAYLOAD_MAX}");
-        return Err(Error::Usage(format!("--size {size}: a datagram has {range} bytes")));
+    let most = if plan.offload { PAYLOAD_MAX / 2 } else { PAYLOAD_MAX };
+    if !(NUMBER_SIZE..=most).contains(&size) {
+        let two = if plan.offload { "; with --offload two have to fit into one" } else { "" };
+        let range = format!("{NUMBER_SIZE} to {most}");
+        return Err(Error::Usage(format!("--size {size}: a datagram has {range} bytes{two}")));
     }
-    let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(epoll_failed)?;
-    let mut sockets = Vec::with_capacity(plan.connections);
-    for index in 0..plan.connections {
-        let socket = plan.target.dial()?;
-        let data = EventData::new_u64(index as u64);
-        epoll::add(&poller, &socket, data, EventFlags::IN).map_err(epoll_failed)?;
-        sockets.push(Socket { socket, in_flight: VecDeque::new(), next: 0 });
-    }
-    let mut volley =
-        Volley { meter: Meter::new(plan), message: vec![b'.'; size], buffer: vec![0; BUFFER_SIZE] };
-    for socket in &mut sockets {
-        volley.send(socket, depth)?;
-    }
-    let mut events = Vec::with_capacity(EVENTS_MAX);
-    let mut heard_ns = 0;
-    loop {
-        let now = volley.meter.now_ns();
-        if volley.meter.turn(now)? {
-            return Ok(volley.meter.report(what));
-        }
-        if now > heard_ns + SILENCE_MAX_S * 1_000_000_000 {
-            return Err(Error::Silent(SILENCE_MAX_S));
-        }
-        events.clear();
-        wait(&poller, &mut events, Some(Duration::from_millis(20)))?;
-        if events.is_empty() {
-            // Only quiet turns look for losses: while answers come, gaps in their numbers tell.
-            for socket in &mut sockets {
-                volley.replace_lost(socket, now)?;
-            }
-        }
-        for event in &events {
-            let socket = &mut sockets[event.data.u64() as usize];
-            let answered = volley.receive(socket)?;
-            volley.send(socket, answered)?;
-            heard_ns = volley.meter.now_ns();
-        }
+    if plan.offload {
+        let wires = || Coalesced::new(plan.target.dial()?, size);
+        Volley::new(plan, depth, size, wires)?.run(what)
+    } else {
+        let wires = || Batched::new(plan.target.dial()?, size);
+        Volley::new(plan, depth, size, wires)?.run(what)
     }
 }
 
-struct Socket {
-    socket: OwnedFd,
-    /// Number and time of each datagram without an answer, oldest first.
-    in_flight: VecDeque<(u64, u64)>,
-    next: u64,
-}
-
-struct Volley {
+struct Volley<W> {
+    poller: OwnedFd,
+    lanes: Vec<Lane<W>>,
     meter: Meter,
-    message: Vec<u8>,
-    buffer: Vec<u8>,
+    depth: usize,
+    contents: Contents,
 }
 
-impl Volley {
-    fn send(&mut self, socket: &mut Socket, count: usize) -> Result<(), Error> {
-        for _ in 0..count {
-            self.message[..NUMBER_SIZE].copy_from_slice(&socket.next.to_le_bytes());
-            let now = self.meter.now_ns();
-            match rustix::net::send(&socket.socket, &self.message, SendFlags::empty()) {
-                Ok(_) => {}
-                // Dropped by our own side: replaced like any other loss.
-                Err(Errno::AGAIN | Errno::NOBUFS) => {}
-                Err(error) => return Err(Error::io("send")(error.into())),
-            }
-            socket.in_flight.push_back((socket.next, now));
-            socket.next += 1;
+/// A socket and what is under way on it.
+struct Lane<W> {
+    wire: W,
+    flight: Flight,
+}
+
+impl<W: Wire> Volley<W> {
+    fn new(
+        plan: &Plan,
+        depth: usize,
+        size: usize,
+        mut wires: impl FnMut() -> Result<W, Error>,
+    ) -> Result<Self, Error> {
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(epoll_failed)?;
+        let mut lanes = Vec::with_capacity(plan.connections);
+        for index in 0..plan.connections {
+            let wire = wires()?;
+            let data = EventData::new_u64(index as u64);
+            epoll::add(&poller, wire.socket(), data, EventFlags::IN).map_err(epoll_failed)?;
+            lanes.push(Lane { wire, flight: Flight::default() });
         }
-        Ok(())
+        let contents = Contents::new(size);
+        Ok(Self { poller, lanes, meter: Meter::new(plan), depth, contents })
     }
 
-    /// Receives what is there; the answer is how many datagrams are in flight no more.
-    fn receive(&mut self, socket: &mut Socket) -> Result<usize, Error> {
-        let before = socket.in_flight.len();
+    fn run(mut self, what: String) -> Result<Report, Error> {
+        for lane in &mut self.lanes {
+            lane.fill_up(&self.contents, &self.meter, self.depth)?;
+        }
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut heard_ns = 0;
         loop {
-            match rustix::net::recv(&socket.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                Ok((length, _)) => self.answered(socket, length)?,
-                Err(Errno::AGAIN) => return Ok(before - socket.in_flight.len()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Error::io("recv")(error.into())),
+            let now = self.meter.now_ns();
+            if self.meter.turn(now)? {
+                return Ok(self.meter.report(what));
+            }
+            if now > heard_ns + SILENCE_MAX_S * 1_000_000_000 {
+                return Err(Error::Silent(SILENCE_MAX_S));
+            }
+            events.clear();
+            wait(&self.poller, &mut events, Some(Duration::from_millis(20)))?;
+            if events.is_empty() {
+                self.look_for_losses(now)?;
+            }
+            for event in &events {
+                self.exchange(event.data.u64() as usize)?;
+                heard_ns = now;
             }
         }
     }
 
-    fn answered(&mut self, socket: &mut Socket, length: usize) -> Result<(), Error> {
-        let now = self.meter.now_ns();
-        let number = self.buffer.first_chunk::<NUMBER_SIZE>().map(|head| u64::from_le_bytes(*head));
-        let same = length == self.message.len()
-            && self.buffer[NUMBER_SIZE..length] == self.message[NUMBER_SIZE..];
-        let Some(number) = number.filter(|number| same && *number < socket.next) else {
-            return Err(Error::WrongReply(format!("a datagram of {length} bytes not sent by us")));
-        };
-        // Loopback keeps the order: what is older than an answer will not be answered.
-        while let Some((oldest, sent_ns)) = socket.in_flight.front().copied() {
-            if oldest > number {
-                break;
-            }
-            socket.in_flight.pop_front();
-            if oldest == number {
-                self.meter.record(sent_ns, now);
-            } else {
-                self.meter.lost += 1;
-            }
+    /// Only quiet turns do: while answers come, gaps in their numbers tell.
+    fn look_for_losses(&mut self, now: u64) -> Result<(), Error> {
+        for lane in &mut self.lanes {
+            self.meter.lost += lane.flight.give_up(now.saturating_sub(LOST_AFTER_NS));
+            lane.fill_up(&self.contents, &self.meter, self.depth)?;
         }
         Ok(())
     }
 
-    fn replace_lost(&mut self, socket: &mut Socket, now: u64) -> Result<(), Error> {
-        let mut lost = 0;
-        while socket.in_flight.front().is_some_and(|(_, sent)| now > sent + LOST_AFTER_NS) {
-            socket.in_flight.pop_front();
-            lost += 1;
+    /// Takes what has come and sends as much.
+    fn exchange(&mut self, index: usize) -> Result<(), Error> {
+        let Self { lanes, meter, contents, .. } = self;
+        let lane = &mut lanes[index];
+        loop {
+            let now = meter.now_ns();
+            let mut answers = lane.flight.answers();
+            let more = lane.wire.receive(&mut |datagram: &[u8]| {
+                let number = contents.check(datagram)?;
+                let known =
+                    answers.take(number, |sent_ns, count| meter.record(sent_ns, now, count));
+                if known { Ok(()) } else { Err(wrong(datagram)) }
+            })?;
+            let lost = answers.end(|sent_ns, count| meter.record(sent_ns, now, count));
+            meter.lost += lost;
+            lane.fill_up(contents, meter, self.depth)?;
+            if !more {
+                return Ok(());
+            }
         }
-        self.meter.lost += lost as u64;
-        self.send(socket, lost)
     }
+}
+
+impl<W: Wire> Lane<W> {
+    fn fill_up(&mut self, contents: &Contents, meter: &Meter, depth: usize) -> Result<(), Error> {
+        let room = depth - self.flight.len();
+        if room > 0 {
+            let sent = self.wire.send(contents, self.flight.next(), room)?;
+            self.flight.add(sent, meter.now_ns());
+        }
+        Ok(())
+    }
+}
+
+/// What datagrams hold behind their numbers; neighbours differ, so that bytes that move from one to
+/// the other are seen.
+struct Contents([Vec<u8>; 32]);
+
+impl Contents {
+    fn new(size: usize) -> Self {
+        Self(std::array::from_fn(|index| vec![b'A' + index as u8; size - NUMBER_SIZE]))
+    }
+
+    fn of(&self, number: u64) -> &[u8] {
+        &self.0[(number % self.0.len() as u64) as usize]
+    }
+
+    /// The number of a datagram whose other bytes and length are as they were sent.
+    fn check(&self, datagram: &[u8]) -> Result<u64, Error> {
+        let (head, rest) = datagram.split_first_chunk().ok_or_else(|| wrong(datagram))?;
+        let number = u64::from_le_bytes(*head);
+        if rest == self.of(number) { Ok(number) } else { Err(wrong(datagram)) }
+    }
+}
+
+fn wrong(datagram: &[u8]) -> Error {
+    Error::WrongReply(format!("a datagram of {} bytes that was not sent so", datagram.len()))
 }
 
 fn epoll_failed(error: Errno) -> Error {
     Error::io("epoll")(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Target;
+    use std::net::UdpSocket;
+
+    /// Echoes, but never the datagram numbered `but`; with `shift` it moves a byte.
+    fn echo(but: u64, shift: bool) -> Target {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = Target::Udp(socket.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                if buffer[..NUMBER_SIZE] != but.to_le_bytes() {
+                    let length = length - usize::from(shift);
+                    let _ = socket.send_to(&buffer[..length], from);
+                }
+            }
+        });
+        target
+    }
+
+    fn plan(target: Target, offload: bool) -> Plan {
+        Plan {
+            target,
+            connections: 1,
+            pace: Pace::Closed { depth: 100 },
+            warm_up: Duration::from_millis(10),
+            duration: Duration::from_millis(100),
+            requests_max: None,
+            watch_pid: None,
+            offload,
+        }
+    }
+
+    #[test]
+    fn datagrams_come_back_in_batches_and_a_lost_one_is_counted() {
+        for offload in [false, true] {
+            let report = run(&plan(echo(150, false), offload), 64, String::new()).unwrap();
+            assert!(report.requests > 500, "offload {offload}: {report:?}");
+            // The receiver may be too slow for its buffer; so at least.
+            assert!(report.lost >= 1, "offload {offload}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_of_another_length_is_wrong() {
+        for offload in [false, true] {
+            let outcome = run(&plan(echo(u64::MAX, true), offload), 64, String::new());
+            assert!(matches!(outcome, Err(Error::WrongReply(_))), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_of_a_neighbour_is_seen() {
+        let contents = Contents::new(64);
+        let mut datagram = 3_u64.to_le_bytes().to_vec();
+        datagram.extend_from_slice(contents.of(3));
+        assert_eq!(contents.check(&datagram).unwrap(), 3);
+        datagram[63] = contents.of(4)[0];
+        assert!(contents.check(&datagram).is_err());
+        assert!(contents.check(&datagram[..63]).is_err());
+    }
 }

@@ -1,6 +1,5 @@
 //! The loop over stream sockets: epoll, level-triggered, one receive buffer.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::time::Timespec;
 
+use crate::in_flight::InFlight;
 use crate::meter::Meter;
 use crate::{Error, Report, Target};
 
 /// Bytes received at once.
-pub(crate) const BUFFER_SIZE: usize = 256 * 1024;
+const BUFFER_SIZE: usize = 256 * 1024;
 pub(crate) const EVENTS_MAX: usize = 512;
 /// A run in which nothing is answered for so long has failed.
 pub(crate) const SILENCE_MAX_S: u64 = 5;
@@ -41,6 +41,8 @@ pub struct Plan {
     pub requests_max: Option<u64>,
     /// The server's process, whose processor time is measured.
     pub watch_pid: Option<u32>,
+    /// Over UDP: whole bursts pass the kernel as one (GSO) and come back so (GRO).
+    pub offload: bool,
 }
 
 /// When requests are sent.
@@ -103,8 +105,7 @@ struct Engine<P> {
 
 struct Conn {
     socket: OwnedFd,
-    /// When the requests without a reply were sent or due, oldest first.
-    sent_ns: VecDeque<u64>,
+    in_flight: InFlight,
     out: Vec<u8>,
     out_gone: usize,
     waits_for_room: bool,
@@ -203,8 +204,8 @@ impl<P: Protocol> Engine<P> {
         let conn = &mut self.conns[index];
         for _ in 0..count {
             self.protocol.request(&mut conn.out);
-            conn.sent_ns.push_back(sent_ns);
         }
+        conn.in_flight.add(sent_ns, count);
         self.unanswered += count;
         if conn.waits_for_room { Ok(()) } else { conn.flush(&self.poller, index) }
     }
@@ -226,12 +227,11 @@ impl<P: Protocol> Engine<P> {
         };
         let now = self.meter.now_ns();
         let replies = conn.take(&mut self.protocol, &self.buffer[..length])?;
-        for _ in 0..replies {
-            let sent_ns = conn
-                .sent_ns
-                .pop_front()
-                .ok_or_else(|| Error::WrongReply("one more than there were requests".to_owned()))?;
-            self.meter.record(sent_ns, now);
+        let all = conn.in_flight.take(replies, |sent_ns, count| {
+            self.meter.record(sent_ns, now, count);
+        });
+        if !all {
+            return Err(Error::WrongReply("one more than there were requests".to_owned()));
         }
         self.unanswered -= replies;
         self.heard_ns = now;
@@ -250,7 +250,7 @@ impl Conn {
     fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
-            sent_ns: VecDeque::new(),
+            in_flight: InFlight::default(),
             out: Vec::new(),
             out_gone: 0,
             waits_for_room: false,
@@ -310,5 +310,62 @@ pub(crate) fn wait(
     match epoll::wait(poller, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(Error::io("epoll_wait")(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixed::Fixed;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// An echo server that once does nothing for 200 ms.
+    fn stalling() -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::Tcp(listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 4096];
+            let mut total = 0;
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                let before = total;
+                total += length;
+                if before < 200 * 64 && total >= 200 * 64 {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                stream.write_all(&buffer[..length]).unwrap();
+            }
+        });
+        target
+    }
+
+    fn plan(pace: Pace) -> Plan {
+        Plan {
+            target: stalling(),
+            connections: 1,
+            pace,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_millis(600),
+            requests_max: None,
+            watch_pid: None,
+            offload: false,
+        }
+    }
+
+    #[test]
+    fn an_open_loop_does_not_omit_what_was_due_in_a_stall() {
+        let plan = plan(Pace::Open { per_second: 1000.0 });
+        let report = run(&plan, Fixed::echo(64, 1), String::new()).unwrap();
+        assert!((599..=601).contains(&report.requests), "{report:?}");
+        // 200 of 600 requests were due while the server did nothing.
+        assert!(report.p99_us > 150_000.0 && report.max_us > 195_000.0, "{report:?}");
+    }
+
+    #[test]
+    fn a_closed_loop_sees_a_stall_once_for_each_connection() {
+        let report =
+            run(&plan(Pace::Closed { depth: 1 }), Fixed::echo(64, 1), String::new()).unwrap();
+        assert!(report.max_us > 195_000.0 && report.p99_us < 150_000.0, "{report:?}");
     }
 }

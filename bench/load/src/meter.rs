@@ -68,9 +68,9 @@ impl Meter {
         Ok(self.window.is_some())
     }
 
-    /// A reply at `now_ns` to a request that was sent (closed loop) or due (open loop) at
+    /// `count` replies at `now_ns` to requests that were sent (closed loop) or due (open loop) at
     /// `sent_ns`.
-    pub(crate) fn record(&mut self, sent_ns: u64, now_ns: u64) {
+    pub(crate) fn record(&mut self, sent_ns: u64, now_ns: u64, count: usize) {
         let counts = if self.open {
             // Late replies count too: leaving them out would hide the stall that made them late.
             (self.warm_ns..self.end_ns).contains(&sent_ns)
@@ -78,7 +78,8 @@ impl Meter {
             self.began.is_some() && self.window.is_none()
         };
         if counts {
-            self.histogram.saturating_record(now_ns.saturating_sub(sent_ns).max(1));
+            let latency_ns = now_ns.saturating_sub(sent_ns).max(1);
+            self.histogram.saturating_record_n(latency_ns, count as u64);
         }
     }
 
@@ -95,6 +96,7 @@ impl Meter {
             p99_us: at(0.99),
             p999_us: at(0.999),
             max_us: self.histogram.max() as f64 / 1e3,
+            idle: None,
             window,
         }
     }
@@ -114,6 +116,7 @@ mod tests {
             duration: Duration::from_millis(9),
             requests_max: None,
             watch_pid: None,
+            offload: false,
         }
     }
 
@@ -121,11 +124,11 @@ mod tests {
     fn a_closed_loop_counts_the_replies_of_the_window() {
         let mut meter = Meter::new(&plan(Pace::Closed { depth: 1 }));
         assert!(!meter.turn(0).unwrap());
-        meter.record(0, 10);
+        meter.record(0, 10, 1);
         assert!(!meter.turn(1_000_000).unwrap());
-        meter.record(0, 2_000_000);
+        meter.record(0, 2_000_000, 1);
         assert!(meter.turn(10_000_000).unwrap());
-        meter.record(0, 11_000_000);
+        meter.record(0, 11_000_000, 1);
         let report = meter.report("x".to_owned());
         assert_eq!(report.requests, 1);
         assert!((report.p50_us - 2000.0).abs() < 2.0, "{}", report.p50_us);
@@ -135,8 +138,8 @@ mod tests {
     fn an_open_loop_counts_what_was_due_in_the_window_however_late() {
         let mut meter = Meter::new(&plan(Pace::Open { per_second: 10.0 }));
         assert!(meter.turn(1_000_000).is_ok() && meter.turn(10_000_000).unwrap());
-        meter.record(500_000, 2_000_000);
-        meter.record(9_000_000, 509_000_000);
+        meter.record(500_000, 2_000_000, 1);
+        meter.record(9_000_000, 509_000_000, 1);
         let report = meter.report("x".to_owned());
         assert_eq!(report.requests, 1);
         assert!((report.max_us - 500_000.0).abs() < 500.0, "{}", report.max_us);
@@ -147,9 +150,9 @@ mod tests {
         let mut meter =
             Meter::new(&Plan { requests_max: Some(2), ..plan(Pace::Closed { depth: 1 }) });
         assert!(!meter.turn(1_000_000).unwrap());
-        meter.record(0, 5);
+        meter.record(0, 5, 1);
         assert!(!meter.turn(1_100_000).unwrap());
-        meter.record(0, 5);
+        meter.record(0, 5, 1);
         assert!(meter.turn(1_200_000).unwrap());
     }
 }

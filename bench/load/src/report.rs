@@ -26,6 +26,29 @@ pub struct Report {
     pub p999_us: f64,
     /// The longest.
     pub max_us: f64,
+    /// What connections that do nothing cost; none if there were none.
+    pub idle: Option<Idle>,
     /// What processes and cores did meanwhile.
     pub window: Window,
+}
+
+/// Connections beside the busy ones, each of which has sent one request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Idle {
+    /// How many.
+    pub connections: usize,
+    /// Resident memory of the server before them, in bytes.
+    pub resident_before: u64,
+    /// .. and after each was answered once, before the busy ones began.
+    pub resident_after: u64,
+    /// How long they took to open, in seconds.
+    pub seconds: f64,
+}
+
+impl Idle {
+    /// Bytes of resident memory that each costs.
+    #[must_use]
+    pub fn resident_each(&self) -> f64 {
+        (self.resident_after as f64 - self.resident_before as f64) / self.connections.max(1) as f64
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::net::sockopt;
 
 use crate::Error;
 
@@ -29,6 +32,7 @@ impl Target {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).map_err(failed())?;
                 stream.set_nodelay(true).map_err(failed())?;
+                reset_at_close(&stream).map_err(failed())?;
                 stream.set_nonblocking(true).map_err(failed())?;
                 stream.into()
             }
@@ -50,6 +54,11 @@ impl Target {
             }
         })
     }
+}
+
+/// Lets no port wait in TIME_WAIT: the next run wants many.
+pub(crate) fn reset_at_close(socket: impl AsFd) -> std::io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
 impl FromStr for Target {

@@ -1,11 +1,15 @@
-//! Time that a process spent on a core, from the scheduler.
+//! Processor time of a process.
 //!
-//! `/proc/PID/task/TID/schedstat` has three numbers (Documentation/scheduler/sched-stats.rst):
-//! "time spent on the cpu (in nanoseconds)", "time spent waiting on a runqueue (in nanoseconds)",
-//! "# of timeslices run on this cpu". For a thread that is running right now the first is as old as
-//! the last scheduler tick, a few milliseconds.
+//! The clock of the process (clock_getcpuclockid(3)) counts all its threads, ended ones and those of
+//! io_uring included, and is exact even for a thread that is running right now. How long threads
+//! waited for a core is in `/proc/PID/task/TID/schedstat`, which has three numbers
+//! (Documentation/scheduler/sched-stats.rst): "time spent on the cpu (in nanoseconds)", "time spent
+//! waiting on a runqueue (in nanoseconds)", "# of timeslices run on this cpu".
 
 use std::ops::{Add, Sub};
+
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 use crate::Error;
 
@@ -21,7 +25,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The sum over all living threads of the process.
+    /// All threads of the process.
     ///
     /// # Errors
     ///
@@ -40,6 +44,7 @@ impl Usage {
                 sum = sum + usage;
             }
         }
+        sum.run_ns = run_ns(pid)?;
         Ok(sum)
     }
 
@@ -79,6 +84,14 @@ impl Sub for Usage {
             slices: self.slices.saturating_sub(other.slices),
         }
     }
+}
+
+fn run_ns(pid: u32) -> Result<u64, Error> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()));
+    let time = clock.and_then(nix::time::ClockId::now).map_err(|error| {
+        Error::io(format!("cannot read the processor clock of process {pid}"))(error.into())
+    })?;
+    Ok(time.tv_sec().cast_unsigned() * 1_000_000_000 + time.tv_nsec().cast_unsigned())
 }
 
 #[cfg(test)]
