@@ -1,5 +1,7 @@
 //! Spare vectors: the memory that connections share because most of them are idle.
 
+use mainspring_io::Outbox;
+
 /// Empty vectors kept for the next connection that has something to say or to carry.
 ///
 /// An idle connection holds no buffer; a busy one takes one from here and gives it back, so that a
@@ -26,6 +28,13 @@ impl Buffers {
                 spare
             }
             None => Vec::with_capacity(Self::CAPACITY_NEW),
+        }
+    }
+
+    /// Takes back what an outbox has grown in, if it is empty.
+    pub(crate) fn give_from(&mut self, outbox: &mut Outbox) {
+        if let Some(spare) = outbox.take_spare() {
+            self.give(spare);
         }
     }
 

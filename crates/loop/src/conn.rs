@@ -125,7 +125,7 @@ impl Conn<'_> {
     pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         let idle_ms = timeout.map_or(0, idle_ms);
         self.slot_mut().idle_ms = idle_ms;
-        self.state.rearm_guard(self.key);
+        self.state.keep_guard(self.key);
     }
 
     /// Changes socket options before the next byte leaves. A refusal is logged at debug level.

@@ -14,8 +14,11 @@ thread_local! {
     static BACKTRACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A panic that did not get out of its callback.
-pub(crate) struct Caught {
+/// A panic that did not get out of its callback. Boxed, so that callbacks that do not panic hand
+/// their answers back in registers.
+pub(crate) struct Caught(Box<Report>);
+
+struct Report {
     message: String,
     backtrace: String,
 }
@@ -40,11 +43,11 @@ impl Caught {
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
-        Self { message, backtrace }
+        Self(Box::new(Report { message, backtrace }))
     }
 
     pub(crate) fn log(&self, about: &dyn Debug) {
-        let Self { message, backtrace } = self;
+        let Report { message, backtrace } = &*self.0;
         log(|| tracing::error!(?about, %backtrace, "a callback panicked: {message}"));
     }
 }

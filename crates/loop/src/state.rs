@@ -25,7 +25,7 @@ pub(crate) struct LoopState {
     pub(crate) index: u16,
     now: Instant,
     /// `now` in whole milliseconds since `base`.
-    tick: u64,
+    pub(crate) tick: u64,
     /// The instant of tick 0.
     base: Instant,
     pub(crate) slots: Slab<Slot>,
@@ -42,6 +42,8 @@ pub(crate) struct LoopState {
     /// Where output goes that is over every limit: dropped, but not lost without being counted.
     overflow: Vec<u8>,
     pub(crate) limits: Arc<Limits>,
+    /// `Limits::write_timeout` in ticks.
+    pub(crate) write_timeout_ms: Option<u64>,
     /// This loop's share of `Limits::memory_max`.
     pub(crate) memory_max: usize,
     pub(crate) buffered: usize,
@@ -58,6 +60,8 @@ pub(crate) struct LoopState {
     /// States that callbacks have given to connections, in order: the last one stays.
     pub(crate) installs: VecDeque<Install>,
     pub(crate) life: Life,
+    /// Whether the last turn left posts in the inbox.
+    pub(crate) posts_left: bool,
     /// Whether anything but time has passed in this turn: what an adaptive tick follows.
     pub(crate) traffic: bool,
 }
@@ -142,6 +146,7 @@ impl LoopState {
             spare: Buffers::default(),
             overflow: Vec::new(),
             memory_max: limits.memory_max / shared.loops.len(),
+            write_timeout_ms: limits.write_timeout.map(whole_ms),
             limits,
             buffered: 0,
             conns_open: 0,
@@ -154,6 +159,7 @@ impl LoopState {
             listeners: Vec::new(),
             installs: VecDeque::new(),
             life: Life::Running,
+            posts_left: false,
             traffic: false,
         }
     }
@@ -339,26 +345,26 @@ impl LoopState {
     /// Brings the loop's sum of buffered bytes up to date with one connection.
     pub(crate) fn recount(&mut self, key: Key) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        let count = conn.outbox.len() + conn.carry.len();
-        self.buffered = self.buffered + count - std::mem::replace(&mut conn.counted, count);
+        conn.recount(&mut self.buffered);
     }
 
-    /// Arms the guard of a connection if it has a deadline and none is armed.
-    pub(crate) fn arm_guard(&mut self, key: Key) {
-        let write_timeout = self.limits.write_timeout;
+    /// Sees to it that the guard of a connection fires no later than its deadline.
+    ///
+    /// A deadline that has moved on leaves the guard where it is: when it fires, it is armed anew.
+    /// So a connection that is never late costs one timer a timeout, not one a message.
+    pub(crate) fn keep_guard(&mut self, key: Key) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        if conn.guard.is_none()
-            && let Some(deadline) = conn.deadline(write_timeout)
-        {
+        let Some(deadline) = conn.deadline(self.write_timeout_ms) else { return };
+        if deadline < conn.guard_at {
+            if let Some(late) = conn.guard.take() {
+                self.timers.cancel(late);
+            }
             conn.guard = Some(self.timers.arm(deadline, Alarm::Guard(key)));
+            conn.guard_at = deadline;
         }
     }
+}
 
-    /// Arms the guard anew, for a deadline that may be earlier than the armed one.
-    pub(crate) fn rearm_guard(&mut self, key: Key) {
-        if let Some(guard) = self.conn(key).and_then(|conn| conn.guard.take()) {
-            self.timers.cancel(guard);
-        }
-        self.arm_guard(key);
-    }
+fn whole_ms(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@
 
 mod alarm;
 pub(crate) mod core;
+pub(crate) mod delivery;
 mod dispatch;
 mod flush;
 mod life;
@@ -102,14 +103,13 @@ impl<D: Driver> Loop<D> {
             state.counters.longest_turn_ns.set(length);
         }
         state.publish();
-        let home = state.home();
         let waits = !state.pending.is_empty()
             || !state.gone.is_empty()
             || !state.dirty.is_empty()
             || !state.orders.is_empty()
             || state.timers.has_due()
-            || !home.inbox.is_empty()
-            || !home.finished.is_empty();
+            || state.posts_left
+            || state.home().inbox.is_notified();
         if waits {
             return Some(Duration::ZERO);
         }

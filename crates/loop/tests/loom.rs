@@ -60,14 +60,15 @@ fn no_wake_is_lost_between_a_look_and_a_sleep() {
             .collect();
         let mut received = 0;
         loop {
-            inbox.begin_look();
-            while inbox.pop().is_some() {
-                received += 1;
+            if inbox.begin_look() {
+                while inbox.pop().is_some() {
+                    received += 1;
+                }
             }
             if received == 2 {
                 break;
             }
-            if inbox.is_empty() {
+            if !inbox.is_notified() {
                 poller.sleep();
             }
         }
@@ -88,7 +89,7 @@ fn pushes_between_two_looks_are_one_wake() {
         });
         sender.join().unwrap();
         assert_eq!(poller.wakes.load(Ordering::SeqCst), 1);
-        inbox.begin_look();
+        assert!(inbox.begin_look());
         assert_eq!((inbox.pop(), inbox.pop(), inbox.pop()), (Some(1), Some(2), None));
         inbox.push(3, 0).unwrap();
         assert_eq!(poller.wakes.load(Ordering::SeqCst), 2);

@@ -5,7 +5,6 @@ use crate::timer::TimerId;
 use crate::{CloseReason, ConnStats};
 use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// What a key names.
 #[expect(clippy::large_enum_variant, reason = "connections are the many; the others are few")]
@@ -38,6 +37,8 @@ pub(crate) struct ConnSlot {
     pub(crate) reason: Option<CloseReason>,
     /// The one timer behind dial, idle, write and linger deadlines.
     pub(crate) guard: Option<TimerId>,
+    /// The tick for which the guard is armed, `u64::MAX` if it is not.
+    pub(crate) guard_at: u64,
     /// Bytes of this slot in the loop's sum.
     pub(crate) counted: usize,
     pub(crate) extra: Option<Box<Extra>>,
@@ -137,6 +138,16 @@ impl Flags {
         self.0 & flag.0 != 0
     }
 
+    /// All flags of both.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those of `watched` that are set.
+    pub(crate) fn among(self, watched: Self) -> Self {
+        Self(self.0 & watched.0)
+    }
+
     pub(crate) fn set(&mut self, flag: Self) {
         self.0 |= flag.0;
     }
@@ -178,6 +189,7 @@ impl ConnSlot {
             stage,
             reason: None,
             guard: None,
+            guard_at: u64::MAX,
             counted: 0,
             extra: None,
         }
@@ -206,10 +218,40 @@ impl ConnSlot {
         self.stage == Stage::Open
     }
 
+    /// Whether output can leave: it is up, and not to be dropped.
+    pub(crate) fn may_send(&self) -> bool {
+        self.flags.has(Flags::UP) && self.stage < Stage::Aborting
+    }
+
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
         let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);
         choked || self.flags.has(Flags::PAUSED)
+    }
+
+    /// Whether it is open and its input flows: the driver receives, as it should, and neither end of
+    /// either stream is near.
+    pub(crate) fn is_in_course(&self) -> bool {
+        const WATCHED: Flags = Flags::RECEIVING
+            .and(Flags::PAUSED)
+            .and(Flags::CHOKED)
+            .and(Flags::EOF)
+            .and(Flags::FINISH);
+        self.is_open() && self.flags.among(WATCHED) == Flags::RECEIVING
+    }
+
+    /// Whether the driver may go on delivering, with nothing to be noted: the output is below its
+    /// high mark, and was.
+    pub(crate) fn takes_more(&self, output_high: usize) -> bool {
+        const HELD: Flags = Flags::PAUSED.and(Flags::CHOKED);
+        self.is_open()
+            && self.flags.among(HELD) == Flags::default()
+            && self.outbox.len() <= output_high
+    }
+
+    /// Whether fresh bytes can be delivered where they lie.
+    pub(crate) fn takes_as_it_is(&self, fresh: &[u8]) -> bool {
+        self.carry.is_empty() && self.wanted <= fresh.len()
     }
 
     /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer
@@ -223,15 +265,13 @@ impl ConnSlot {
     }
 
     /// The tick by which something must have happened, if any.
-    pub(crate) fn deadline(&self, write_timeout: Option<Duration>) -> Option<u64> {
+    pub(crate) fn deadline(&self, write_timeout_ms: Option<u64>) -> Option<u64> {
         match self.stage {
             Stage::Dialing { until } | Stage::Lingering { until } => Some(until),
             Stage::Aborting | Stage::Ending => None,
             Stage::Open | Stage::Detaching | Stage::Closing => {
                 if self.flags.has(Flags::WAITING) {
-                    let timeout_ms =
-                        |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                    write_timeout.map(|timeout| self.active.saturating_add(timeout_ms(timeout)))
+                    write_timeout_ms.map(|timeout_ms| self.active.saturating_add(timeout_ms))
                 } else if self.stage == Stage::Open && self.idle_ms > 0 {
                     Some(self.active + u64::from(self.idle_ms))
                 } else {
@@ -239,6 +279,30 @@ impl ConnSlot {
                 }
             }
         }
+    }
+
+    /// Whether nothing follows from what has been sent, or not: it is in use as before, nobody
+    /// waits to hear of what has left, and its guard is on time.
+    pub(crate) fn is_settled(&self, output_low: usize, write_timeout_ms: Option<u64>) -> bool {
+        self.is_in_course()
+            && self.outbox.len() <= output_low
+            && !self.owes_completions()
+            && self.is_guarded(write_timeout_ms)
+    }
+
+    /// Whether a guard fires by the deadline, if there is one.
+    pub(crate) fn is_guarded(&self, write_timeout_ms: Option<u64>) -> bool {
+        self.deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
+    }
+
+    /// Brings the loop's sum of buffered bytes up to date with this connection.
+    pub(crate) fn recount(&mut self, buffered: &mut usize) {
+        let count = self.outbox.len() + self.carry.len();
+        *buffered = *buffered + count - std::mem::replace(&mut self.counted, count);
+    }
+
+    pub(crate) fn owes_completions(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| !extra.completions.is_empty())
     }
 
     pub(crate) fn extra(&mut self) -> &mut Extra {

@@ -44,7 +44,8 @@ pub(crate) trait Host {
     fn start(&mut self, cx: &mut Cx<'_>, server: &ServerInfo) -> Action;
     /// The place of the new state, or `STATELESS` if the connection is refused.
     fn open(&mut self, conn: &mut Conn<'_>) -> (u32, Action);
-    fn event(&mut self, place: u32, conn: &mut Conn<'_>, event: Event<'_, '_>) -> Action;
+    fn data(&mut self, place: u32, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action;
+    fn event(&mut self, place: u32, conn: &mut Conn<'_>, event: Event) -> Action;
     fn close(&mut self, place: u32, id: ConnId, cx: &mut Cx<'_>, reason: CloseReason);
     fn detach(&mut self, place: u32, socket: Detached, cx: &mut Cx<'_>);
     fn datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action;
@@ -58,10 +59,9 @@ pub(crate) trait Host {
     fn handler(&mut self) -> &mut dyn Any;
 }
 
-/// What happened to a connection that has a state.
-pub(crate) enum Event<'a, 'b> {
+/// What happened to a connection that has a state, besides data.
+pub(crate) enum Event {
     Connected,
-    Data(&'a mut Input<'b>),
     Wake,
     Eof,
     Timer(TimerId),
@@ -109,13 +109,20 @@ impl<H: Handler> Host for Hosted<H> {
         }
     }
 
-    fn event(&mut self, place: u32, conn: &mut Conn<'_>, event: Event<'_, '_>) -> Action {
+    fn data(&mut self, place: u32, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+        let Some(Some(state)) = self.states.get_mut(place as usize) else {
+            debug_assert!(false, "data for a connection without state");
+            return Action::Abort;
+        };
+        self.handler.on_data(state, conn, input)
+    }
+
+    fn event(&mut self, place: u32, conn: &mut Conn<'_>, event: Event) -> Action {
         let Some(Some(state)) = self.states.get_mut(place as usize) else {
             debug_assert!(false, "event for a connection without state");
             return Action::Abort;
         };
         match event {
-            Event::Data(input) => self.handler.on_data(state, conn, input),
             Event::Connected => self.handler.on_connected(state, conn),
             Event::Wake => self.handler.on_wake(state, conn),
             Event::Eof => self.handler.on_eof(state, conn),

@@ -24,9 +24,9 @@ impl std::error::Error for Full {}
 /// A bounded queue into a loop, and the flag that keeps wakes from repeating.
 ///
 /// The protocol, whose races `tests/loom.rs` explores: a sender pushes, then raises the flag, and
-/// wakes the loop only if it was clear. The loop clears the flag and then looks at the queue.
-/// Whatever was pushed before the clearing is seen by that look; whatever is pushed after it finds
-/// the flag clear and wakes.
+/// wakes the loop only if it was clear. The loop looks at the queue only when it finds the flag
+/// raised, and clears it first. Whatever was pushed before the clearing is seen by that look;
+/// whatever is pushed after it finds the flag clear and wakes.
 pub struct Inbox<T> {
     queue: ConcurrentQueue<T>,
     notified: AtomicBool,
@@ -79,12 +79,17 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// For the loop, before it looks at the queue.
-    pub fn begin_look(&self) {
+    /// For the loop, before it looks at the queue: whether anything can have come since the last
+    /// look.
+    pub fn begin_look(&self) -> bool {
         // A plain load keeps the cache line shared while nobody writes.
-        if self.notified.load(Ordering::Relaxed) {
-            self.notified.swap(false, Ordering::SeqCst);
-        }
+        self.is_notified() && self.notified.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether [`begin_look`](Inbox::begin_look) would say so. To see it late is harmless: whoever
+    /// raised the flag has woken the loop too.
+    pub fn is_notified(&self) -> bool {
+        self.notified.load(Ordering::Relaxed)
     }
 
     /// For the loop: the next item.
@@ -97,11 +102,6 @@ impl<T> Inbox<T> {
         if bytes > 0 {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-    }
-
-    /// Whether a look would find something.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// Refuses items from now on.

@@ -27,11 +27,11 @@ impl Core {
     /// A connection's guard fired: its deadline has come, or has moved on since the guard was
     /// armed.
     fn guard(&mut self, key: Key) {
-        let (now, write_timeout) = (self.state.tick(), self.state.limits.write_timeout);
+        let (now, write_timeout_ms) = (self.state.tick(), self.state.write_timeout_ms);
         let Some(Slot::Conn(conn)) = self.state.slots.get_mut(key) else { return };
-        conn.guard = None;
-        if conn.deadline(write_timeout).is_none_or(|deadline| deadline > now) {
-            return self.state.arm_guard(key);
+        (conn.guard, conn.guard_at) = (None, u64::MAX);
+        if conn.deadline(write_timeout_ms).is_none_or(|deadline| deadline > now) {
+            return self.state.keep_guard(key);
         }
         let waiting = conn.flags.has(Flags::WAITING);
         let (stage, reason) = match conn.stage {

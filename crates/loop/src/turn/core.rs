@@ -1,13 +1,12 @@
 //! The loop without its driver: handlers and state, and the calls from one into the other.
 
-use crate::buffers::Buffers;
 use crate::conn::detached::Detached;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, STATELESS, Slot, Stage};
 use crate::handler::host::{Event, Host};
 use crate::panic;
 use crate::server::shared::Control;
-use crate::state::{Install, Life, LoopState};
-use crate::{Action, CloseReason, Conn, Cx, Input};
+use crate::state::{Install, LoopState};
+use crate::{Action, CloseReason, Conn, Cx};
 use mainspring_io::{Accepted, Key, OwnedStream};
 
 /// Handlers and state, which the driver sees as its sink.
@@ -26,23 +25,32 @@ impl Core {
     ) -> Option<T> {
         let (hosts, state) = (&mut self.hosts, &mut self.state);
         let result = panic::caught(|| callback(&mut *hosts[host as usize], state));
-        if let Err(panic) = &result {
-            self.state.counters.panics.add(1);
-            panic.log(about);
+        if !self.state.installs.is_empty() {
+            self.install_states();
         }
-        self.install_states();
-        result.ok()
+        match result {
+            Ok(answer) => Some(answer),
+            Err(panic) => {
+                panic::count(Err(panic), &self.state.counters, about);
+                None
+            }
+        }
     }
 
     /// Tells a connection's handler what happened, if the connection is open, and does what it
     /// answers.
-    pub(crate) fn event(&mut self, key: Key, event: Event<'_, '_>) {
+    pub(crate) fn event(&mut self, key: Key, event: Event) {
         let Some(conn) = self.state.conn(key).filter(|conn| conn.is_open()) else { return };
         let (host, place) = (conn.host, conn.state);
         let id = self.state.id_of(key);
-        let action =
+        let answer =
             self.call(host, &id, |host, state| host.event(place, &mut Conn { state, key }, event));
-        match action {
+        self.react(key, answer);
+    }
+
+    /// Does what a callback has answered; `None` if it has panicked.
+    pub(crate) fn react(&mut self, key: Key, answer: Option<Action>) {
+        match answer {
             Some(action) => self.act(key, action),
             None => self.state.escalate(key, Stage::Aborting, CloseReason::Panicked),
         }
@@ -128,79 +136,6 @@ impl Core {
         self.state.mark_dirty(key);
     }
 
-    /// Delivers what a connection has, with `fresh` behind it.
-    pub(crate) fn deliver(&mut self, key: Key, fresh: &mut [u8]) {
-        let Some(conn) = self.state.conn(key) else { return };
-        conn.flags.clear(Flags::REDELIVER);
-        let tenant = (conn.host, conn.state);
-        if conn.carry.is_empty() && conn.wanted <= fresh.len() {
-            // The usual case: the handler sees the driver's own buffer.
-            let mut input = Input::over(fresh);
-            self.event(key, Event::Data(&mut input));
-            let (consumed, wanted) = (input.consumed(), input.wanted());
-            let kept = self.copy_of(&fresh[consumed..]);
-            self.put_back(key, tenant, kept, wanted);
-            return;
-        }
-        let mut carry = std::mem::take(&mut conn.carry);
-        let wanted = conn.wanted;
-        if carry.capacity() == 0 {
-            carry = self.state.spare.take();
-        }
-        carry.extend_from_slice(fresh);
-        let mut after = (0, wanted);
-        if carry.len() >= wanted {
-            let mut input = Input::over(&mut carry);
-            self.event(key, Event::Data(&mut input));
-            after = (input.consumed(), input.wanted());
-        }
-        carry.drain(..after.0);
-        self.put_back(key, tenant, carry, after.1);
-    }
-
-    fn copy_of(&mut self, rest: &[u8]) -> Vec<u8> {
-        if rest.is_empty() {
-            return Vec::new();
-        }
-        let mut copy = self.state.spare.take();
-        copy.extend_from_slice(rest);
-        copy
-    }
-
-    /// Keeps what a handler has left for its next delivery, or for the handler it has handed the
-    /// connection to.
-    fn put_back(&mut self, key: Key, tenant: (u32, u32), mut carry: Vec<u8>, wanted: usize) {
-        let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
-        let Some(conn) = self.state.conn(key) else { return };
-        // What the giver had asked for says nothing about the taker.
-        conn.wanted = if tenant == (conn.host, conn.state) { wanted } else { 0 };
-        let (len, counted) = (carry.len(), conn.counted);
-        if len == 0 {
-            if carry.capacity() > 0 {
-                self.state.spare.give(carry);
-            }
-            if counted == 0 {
-                return;
-            }
-        } else {
-            if carry.capacity() > Buffers::CAPACITY_MAX && carry.len() < carry.capacity() / 4 {
-                // The large frame that it grew for has gone.
-                carry.shrink_to_fit();
-            }
-            conn.carry = carry;
-            // A handler that stops because it is choked leaves input with every right.
-            let choked = conn.outbox.len() > output_high || conn.flags.has(Flags::CHOKED);
-            if len > input_max && conn.is_open() && !choked {
-                self.state.escalate(key, Stage::Closing, CloseReason::InputTooLong);
-            }
-        }
-        self.state.recount(key);
-        if self.state.life == Life::Draining {
-            // With its input consumed the connection may be done.
-            self.state.mark_dirty(key);
-        }
-    }
-
     /// The last of a connection: the driver has reported its end.
     pub(crate) fn ended(&mut self, key: Key) {
         let Some(Slot::Conn(mut conn)) = self.state.slots.remove(key) else { return };
@@ -251,9 +186,7 @@ impl LoopState {
         self.counters.dropped_input_bytes.add(conn.carry.len() as u64);
         conn.outbox.discard();
         self.spare.give(std::mem::take(&mut conn.carry));
-        if let Some(spare) = conn.outbox.take_spare() {
-            self.spare.give(spare);
-        }
+        self.spare.give_from(&mut conn.outbox);
         if let Some(guard) = conn.guard.take() {
             self.timers.cancel(guard);
         }

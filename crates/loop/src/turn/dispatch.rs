@@ -5,6 +5,7 @@ use crate::handler::host::Event;
 use crate::remote::post::Post;
 use crate::state::Life;
 use crate::turn::core::Core;
+use crate::turn::delivery::Delivery;
 use crate::turn::order::Order;
 use crate::{Action, CloseReason, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
@@ -55,43 +56,35 @@ impl Sink for Core {
         (conn.stage, conn.local, conn.active) = (Stage::Open, local, now);
         conn.flags.set(Flags::UP);
         self.state.counters.dialled.add(1);
-        self.state.rearm_guard(key);
+        self.state.keep_guard(key);
         self.state.mark_dirty(key);
         self.event(key, Event::Connected);
     }
 
     fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow {
-        self.state.traffic = true;
-        let now = self.state.tick();
-        let Some(conn) = self.state.conn(key) else {
-            self.stale();
-            return Flow::Pause;
+        let state = &mut self.state;
+        state.traffic = true;
+        let conn = match state.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) if conn.is_open() => conn,
+            _ => return self.data_too_late(key, bytes),
         };
-        match conn.stage {
-            Stage::Open => {}
-            Stage::Detaching => {
-                conn.carry.extend_from_slice(bytes);
-                return Flow::Pause;
-            }
-            _ => {
-                self.state.counters.dropped_input_bytes.add(bytes.len() as u64);
-                return Flow::Continue;
-            }
-        }
         if !conn.flags.has(Flags::WAITING) {
             // What the peer says is no progress of a write that waits for it to read.
-            conn.active = now;
+            conn.active = state.tick;
         }
         conn.stats.bytes_in += bytes.len() as u64;
-        let held = conn.is_held();
-        self.state.counters.bytes_in.add(bytes.len() as u64);
-        if held {
+        state.counters.bytes_in.add(bytes.len() as u64);
+        if conn.is_held() {
             // What the driver had taken before it heard of the stop (D3).
             self.hold(key, bytes);
-        } else {
-            self.state.counters.deliveries.add(1);
-            self.deliver(key, bytes);
+            return self.flow(key);
         }
+        state.counters.deliveries.add(1);
+        let delivery = Delivery::begin(key, conn);
+        if conn.takes_as_it_is(bytes) {
+            return self.deliver(delivery, bytes);
+        }
+        self.deliver_joined(delivery, bytes);
         self.flow(key)
     }
 
@@ -136,23 +129,28 @@ impl Sink for Core {
 
     fn sent(&mut self, key: Key, bytes: usize) {
         self.state.traffic = true;
-        let now = self.state.tick();
-        match self.state.slots.get_mut(key) {
+        let state = &mut self.state;
+        match state.slots.get_mut(key) {
             Some(Slot::Conn(conn)) => {
                 conn.flags.clear(Flags::WAITING);
-                conn.active = now;
-                conn.note_choking(self.state.limits.output_high);
+                conn.active = state.tick;
+                conn.note_choking(state.limits.output_high);
                 if bytes > 0 {
                     conn.outbox.landed(bytes);
                     conn.stats.bytes_out += bytes as u64;
-                    self.state.counters.bytes_out.add(bytes as u64);
+                    state.counters.bytes_out.add(bytes as u64);
+                }
+                conn.recount(&mut state.buffered);
+                if state.life == Life::Running
+                    && conn.outbox.is_empty()
+                    && conn.is_settled(state.limits.output_low, state.write_timeout_ms)
+                {
+                    return;
                 }
             }
             Some(Slot::Datagram(socket)) => socket.flags.clear(Flags::WAITING),
             _ => return self.stale(),
         }
-        // The guard was armed for the write; the next deadline may be an earlier one.
-        self.state.rearm_guard(key);
         self.state.mark_dirty(key);
     }
 
@@ -192,8 +190,23 @@ impl Core {
         self.state.counters.stale_events.add(1);
     }
 
+    /// What becomes of bytes for a connection that is not open any more.
+    #[cold]
+    fn data_too_late(&mut self, key: Key, bytes: &[u8]) -> Flow {
+        let Some(conn) = self.state.conn(key) else {
+            self.stale();
+            return Flow::Pause;
+        };
+        if conn.stage == Stage::Detaching {
+            conn.carry.extend_from_slice(bytes);
+            return Flow::Pause;
+        }
+        self.state.counters.dropped_input_bytes.add(bytes.len() as u64);
+        Flow::Continue
+    }
+
     /// What the driver should do next for a connection that it has just delivered to.
-    fn flow(&mut self, key: Key) -> Flow {
+    pub(crate) fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
         conn.note_choking(output_high);
@@ -209,7 +222,9 @@ impl Core {
     /// Delivers what a connection has once more. The driver does not hear the answer: `flush` tells
     /// it if there is to be no more input.
     fn redeliver(&mut self, key: Key) {
-        self.deliver(key, &mut []);
+        let Some(conn) = self.state.conn(key).filter(|conn| conn.is_open()) else { return };
+        let delivery = Delivery::begin(key, conn);
+        self.deliver_joined(delivery, &[]);
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return };
         conn.note_choking(output_high);
@@ -227,9 +242,11 @@ impl Core {
 
     /// Gives every connection the callbacks it is owed by the loop itself.
     pub(crate) fn pending(&mut self) {
-        let mut gone = std::mem::take(&mut self.state.gone);
-        gone.drain(..).for_each(|key| self.ended(key));
-        self.state.gone = gone;
+        if !self.state.gone.is_empty() {
+            let mut gone = std::mem::take(&mut self.state.gone);
+            gone.drain(..).for_each(|key| self.ended(key));
+            self.state.gone = gone;
+        }
         for _ in 0..self.state.pending.len() {
             let key = self.state.pending.pop_front().expect("counted");
             if let Some(conn) = self.state.conn(key) {
@@ -281,23 +298,32 @@ impl Core {
 
     /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
-        self.state.home().inbox.begin_look();
+        let told = self.state.home().inbox.begin_look();
+        if !told && !std::mem::take(&mut self.state.posts_left) {
+            return;
+        }
         // Only what is there now: work that offloads more work must not keep the turn from ending.
         for _ in 0..self.state.home().finished.len() {
             let Ok(work) = self.state.home().finished.pop() else { break };
             self.state.traffic = true;
             self.run(work);
         }
+        self.state.posts_left = !self.take_posts();
+        for control in std::mem::take(&mut self.state.controls) {
+            self.control(control);
+        }
+    }
+
+    /// Takes a bounded number of posts. Whether it took all there were.
+    fn take_posts(&mut self) -> bool {
         for _ in 0..self.state.limits.posts_per_turn {
             let inbox = &self.state.home().inbox;
-            let Some(post) = inbox.pop() else { break };
+            let Some(post) = inbox.pop() else { return true };
             inbox.release(post.bytes());
             self.state.traffic = true;
             self.take(post);
         }
-        for control in std::mem::take(&mut self.state.controls) {
-            self.control(control);
-        }
+        false
     }
 
     fn take(&mut self, post: Post) {

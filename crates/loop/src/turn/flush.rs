@@ -8,6 +8,16 @@ use crate::turn::Loop;
 use crate::turn::order::Order;
 use mainspring_io::{Driver, Key, OwnedStream, SendState};
 
+/// How a socket comes out of the first part of its flush.
+enum Sent {
+    /// It goes on as before.
+    Settled,
+    /// A connection that has to be looked at.
+    Unsettled,
+    /// Not a connection.
+    NotStream,
+}
+
 impl<D: Driver> Loop<D> {
     /// Carries out orders, then visits every socket that something was changed on.
     pub(crate) fn flush(&mut self) {
@@ -17,10 +27,10 @@ impl<D: Driver> Loop<D> {
         let mut dirty = std::mem::take(&mut self.dirty);
         std::mem::swap(&mut dirty, &mut self.core.state.dirty);
         for key in dirty.drain(..) {
-            match self.core.state.slots.get(key) {
-                Some(Slot::Conn(_)) => self.flush_conn(key),
-                Some(Slot::Datagram(_)) => self.flush_datagrams(key),
-                _ => {}
+            match self.core.state.send(key, &mut self.driver) {
+                Sent::Settled => {}
+                Sent::Unsettled => self.flush_conn(key),
+                Sent::NotStream => self.flush_datagrams(key),
             }
         }
         self.dirty = dirty;
@@ -70,9 +80,9 @@ impl<D: Driver> Loop<D> {
         }
     }
 
+    /// What there is to do for a connection besides sending.
     fn flush_conn(&mut self, key: Key) {
         let Some(conn) = self.core.state.conn(key) else { return };
-        conn.flags.clear(Flags::DIRTY);
         if matches!(conn.stage, Stage::Dialing { .. } | Stage::Ending) {
             return;
         }
@@ -83,13 +93,10 @@ impl<D: Driver> Loop<D> {
         if conn.stage == Stage::Aborting {
             return self.abort(key);
         }
-        self.send(key);
+        self.core.state.settle(key);
         self.steer_input(key);
         self.finish(key);
-        let Some(conn) = self.core.state.conn(key) else { return };
-        if conn.guard.is_none() {
-            self.core.state.arm_guard(key);
-        }
+        self.core.state.keep_guard(key);
     }
 
     fn abort(&mut self, key: Key) {
@@ -99,39 +106,6 @@ impl<D: Driver> Loop<D> {
             self.driver.abort(key);
         } else {
             self.core.state.end_later(key);
-        }
-    }
-
-    fn send(&mut self, key: Key) {
-        let state = &mut self.core.state;
-        let now = state.tick();
-        let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
-        conn.note_choking(state.limits.output_high);
-        if conn.flags.has(Flags::FINISHED) {
-            state.counters.dropped_closed_bytes.add(conn.outbox.discard() as u64);
-        } else if !conn.flags.has(Flags::WAITING) && !conn.outbox.is_empty() {
-            let before = conn.outbox.len();
-            let sending = self.driver.send(key, &mut conn.outbox);
-            let sent = (before - conn.outbox.len()) as u64;
-            conn.stats.bytes_out += sent;
-            state.counters.bytes_out.add(sent);
-            state.counters.sends.add(1);
-            // The time for a write counts from here, also if the kernel takes nothing at first.
-            conn.active = now;
-            if sending == SendState::Waiting {
-                conn.flags.set(Flags::WAITING);
-                return state.waits(key);
-            } else if let Some(spare) = conn.outbox.take_spare() {
-                state.spare.give(spare);
-            }
-        }
-        // The usual reply has left at once, and nothing was owed or counted for it.
-        let settled = conn.outbox.is_empty()
-            && conn.counted == conn.carry.len()
-            && conn.extra.is_none()
-            && !conn.flags.has(Flags::CHOKED);
-        if !settled {
-            state.settle(key);
         }
     }
 
@@ -183,7 +157,7 @@ impl<D: Driver> Loop<D> {
         if conn.flags.raise(Flags::FINISHED) {
             self.driver.shutdown(key);
         }
-        self.core.state.rearm_guard(key);
+        self.core.state.keep_guard(key);
     }
 
     /// Ends this side's stream, and the connection if the peer's has ended too.
@@ -239,10 +213,40 @@ impl<D: Driver> Loop<D> {
 }
 
 impl crate::state::LoopState {
-    /// The kernel takes no more for now: the time for a write begins.
-    fn waits(&mut self, key: Key) {
-        self.rearm_guard(key);
-        self.settle(key);
+    /// Gives the driver what is queued on a connection, if it has one to send on.
+    fn send(&mut self, key: Key, driver: &mut impl Driver) -> Sent {
+        let conn = match self.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) => conn,
+            _ => return Sent::NotStream,
+        };
+        conn.flags.clear(Flags::DIRTY);
+        if !conn.may_send() {
+            return Sent::Unsettled;
+        }
+        conn.note_choking(self.limits.output_high);
+        let before = conn.outbox.len();
+        if conn.flags.has(Flags::FINISHED) {
+            self.counters.dropped_closed_bytes.add(conn.outbox.discard() as u64);
+        } else if before > 0 && !conn.flags.has(Flags::WAITING) {
+            match driver.send(key, &mut conn.outbox) {
+                SendState::Waiting => conn.flags.set(Flags::WAITING),
+                SendState::Done => self.spare.give_from(&mut conn.outbox),
+            }
+            let sent = (before - conn.outbox.len()) as u64;
+            conn.stats.bytes_out += sent;
+            self.counters.bytes_out.add(sent);
+            self.counters.sends.add(1);
+            // The time for a write counts from here, also if the kernel takes nothing at first.
+            conn.active = self.tick;
+        }
+        conn.recount(&mut self.buffered);
+        if self.life == Life::Running
+            && conn.is_settled(self.limits.output_low, self.write_timeout_ms)
+        {
+            Sent::Settled
+        } else {
+            Sent::Unsettled
+        }
     }
 
     /// Draws the consequences of what has left and what has not.
