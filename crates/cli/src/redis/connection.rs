@@ -110,9 +110,14 @@ impl Redis {
     ) -> Option<After> {
         let out = conn.out();
         let ask_at = out.len() + OUTPUT_BYTES_UNASKED;
-        while out.len() < ask_at {
-            match session.commands.decode(input.bytes()) {
+        let (bytes, mut at, mut need) = (input.bytes(), 0, None);
+        let after = loop {
+            if out.len() >= ask_at {
+                break None;
+            }
+            match session.commands.decode(&mut bytes[at..]) {
                 Ok(Step::Frame { frame, used }) => {
+                    at += used;
                     let mut call = Call {
                         command: frame,
                         out,
@@ -122,22 +127,24 @@ impl Redis {
                         after: None,
                     };
                     execute(&mut call);
-                    let after = call.after;
-                    input.consume(used);
-                    if after.is_some() {
-                        return after;
+                    if call.after.is_some() {
+                        break call.after;
                     }
                 }
-                Ok(Step::Need(bytes)) => {
-                    input.need(bytes);
-                    return Some(After::More);
+                Ok(Step::Need(count)) => {
+                    need = Some(count);
+                    break Some(After::More);
                 }
                 Err(error) => {
                     error.append_reply(out);
-                    return Some(After::Close);
+                    break Some(After::Close);
                 }
             }
+        };
+        input.consume(at);
+        if let Some(count) = need {
+            input.need(count);
         }
-        None
+        after
     }
 }

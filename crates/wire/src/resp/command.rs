@@ -74,6 +74,31 @@ impl Commands {
         self
     }
 
+    /// Reads a command of which all has come and whose numbers are short, as most are: the offset
+    /// behind it. `None` says nothing about the input; ask [`Self::parse`].
+    #[inline]
+    fn whole(&mut self, input: &[u8]) -> Option<usize> {
+        let (count, mut at) = number::short_line(b'*', input)?;
+        let usual = self.missing == 0 && self.ranges.capacity() <= RANGES_KEPT;
+        if !usual || count == 0 || count > self.max_arguments.min(RANGES_KEPT) {
+            return None;
+        }
+        self.ranges.clear();
+        for _ in 0..count {
+            let (length, used) = number::short_line(b'$', &input[at..])?;
+            let (start, end) = (at + used, at + used + length);
+            // With the two bytes behind it, which redis-server does not look at.
+            at = end + 2;
+            if length > self.max_bulk || at > input.len() {
+                return None;
+            }
+            self.ranges.push(Range { start, end });
+        }
+        Some(at)
+    }
+
+    /// Reads whatever has come.
+    #[inline(never)]
     fn parse(&mut self, input: &mut [u8]) -> Result<Step<()>, Error> {
         if self.missing == 0 {
             if self.ranges.capacity() > RANGES_KEPT {
@@ -128,9 +153,9 @@ impl Commands {
 
     /// Reads `*3\r\n`. Zero and less are counts, of blank requests.
     fn count(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
-        let count = match number::short_line(&input[self.at + 1..]) {
+        let count = match number::short_line(b'*', &input[self.at..]) {
             Some((count, used)) => {
-                self.at += 1 + used;
+                self.at += used;
                 count
             }
             None => {
@@ -151,15 +176,10 @@ impl Commands {
     }
 
     /// Reads `$3\r\n`.
-    #[inline]
     fn bulk_length(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
-        let length = match &input[self.at..] {
-            [b'$', rest @ ..] => number::short_line(rest),
-            _ => None,
-        };
-        let length = match length {
+        let length = match number::short_line(b'$', &input[self.at..]) {
             Some((length, used)) => {
-                self.at += 1 + used;
+                self.at += used;
                 length
             }
             None => match self.odd_bulk_length(input)? {
@@ -233,9 +253,13 @@ impl Decode for Commands {
     type Frame<'a> = Command<'a>;
     type Error = Error;
 
+    #[inline]
     fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<Command<'a>>, Error> {
         if let Some(error) = self.error {
             return Err(error);
+        }
+        if let Some(used) = self.whole(input) {
+            return Ok(Step::Frame { frame: Command { input, ranges: &self.ranges }, used });
         }
         let step = self.parse(input).inspect_err(|&error| self.error = Some(error))?;
         Ok(step.map(|()| Command { input, ranges: &self.ranges }))
@@ -251,6 +275,7 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     /// How many arguments it has, its name included.
+    #[inline]
     #[expect(clippy::len_without_is_empty, reason = "`is_blank` says what emptiness means")]
     pub fn len(&self) -> usize {
         self.ranges.len()
@@ -262,6 +287,7 @@ impl<'a> Command<'a> {
     }
 
     /// The first argument, as the client wrote it; it may be empty. `None` when it is blank.
+    #[inline]
     pub fn name(&self) -> Option<&'a [u8]> {
         self.get(0)
     }

@@ -27,23 +27,36 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
-/// A canonical number of at most 9 digits and the CR and byte that end it, if `bytes` starts with
-/// that: the value and the length with both. `None` says nothing; ask [`parse`].
+/// What `bytes` start with, if that is `kind`, a canonical number of at most 9 digits, CR and a
+/// byte: the number, and the length of all. `None` says nothing; ask [`parse`].
+///
+/// One byte more has to be there if the number has one digit.
 #[inline]
-pub(super) fn short_line(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn short_line(kind: u8, bytes: &[u8]) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
+    let &[first, ten, one, end, _] = bytes.first_chunk()?;
+    if first != kind || digit(ten) > 9 {
+        return None;
+    }
+    if one == b'\r' {
+        return Some((digit(ten), 4));
+    }
+    // A zero in front of another digit is left to `parse` to refuse.
+    if digit(one) > 9 || ten == b'0' {
+        return None;
+    }
+    if end == b'\r' { Some((10 * digit(ten) + digit(one), 5)) } else { longer_line(bytes) }
+}
+
+/// As [`short_line`], for what starts with two digits.
+fn longer_line(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
-    for (index, &byte) in bytes.iter().take(10).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            // A zero in front of another digit is left to `parse` to refuse.
-            if index > 0 && value == 0 {
-                return None;
-            }
-            value = value * 10 + usize::from(digit);
-        } else {
-            let whole = byte == b'\r' && index > 0 && bytes.len() >= index + 2;
+    for (index, &byte) in bytes.iter().enumerate().take(11).skip(1) {
+        if !byte.is_ascii_digit() {
+            let whole = byte == b'\r' && bytes.len() >= index + 2;
             return whole.then_some((value, index + 2));
         }
+        value = value * 10 + usize::from(byte - b'0');
     }
     None
 }
@@ -74,13 +87,18 @@ mod tests {
 
     #[test]
     fn the_short_path_agrees_with_the_long_one() {
-        assert_eq!(short_line(b"0\r\n"), Some((0, 3)));
-        assert_eq!(short_line(b"123456789\r\nx"), Some((123_456_789, 11)));
-        assert_eq!(short_line(b"10\rx"), Some((10, 4)));
-        for text in ["", "\r\n", "1", "1\r", "1\n", "01\r\n", "00\r\n", "-1\r\n", "1234567890\r\n"]
-        {
-            assert_eq!(short_line(text.as_bytes()), None, "{text:?}");
+        let short = |text: &str| short_line(b'$', text.as_bytes());
+        assert_eq!(short("$0\r\nx"), Some((0, 4)));
+        assert_eq!(short("$64\r\n"), Some((64, 5)));
+        assert_eq!(short("$100\r\n"), Some((100, 6)));
+        assert_eq!(short("$123456789\r\nx"), Some((123_456_789, 12)));
+        assert_eq!(short("$10\rx"), Some((10, 5)));
+        let none = "|\r\n|1|1\r|1\n|12|12\r|123|123\r|01\r\n|00\r\n|012\r\n|-1\r\n|1a\r\n|12a\r\n|\
+                    12:\r\n|/2\r\n|1234567890\r\n";
+        for text in none.split('|') {
+            assert_eq!(short(&format!("${text}")), None, "{text:?}");
         }
+        assert_eq!(short("*1\r\n$"), None);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub fn integer(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Appends a bulk string: any bytes, with their length in front.
+#[inline]
 pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(HEADER_BYTES_MAX + bytes.len() + 2);
     header(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
@@ -75,10 +77,24 @@ pub fn verbatim(out: &mut Vec<u8>, format: [u8; 3], text: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The kind, a length of 64 bits, and a line end.
+const HEADER_BYTES_MAX: usize = 1 + 20 + 2;
+
+#[inline]
 fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
-    out.push(kind);
-    decimal::append(len as u64, out);
-    out.extend_from_slice(b"\r\n");
+    // Most lengths are short, and then one store of known size is all it takes.
+    match len {
+        0..10 => out.extend_from_slice(&[kind, b'0' + len as u8, b'\r', b'\n']),
+        10..100 => {
+            let (ten, one) = ((len / 10) as u8, (len % 10) as u8);
+            out.extend_from_slice(&[kind, b'0' + ten, b'0' + one, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(kind);
+            decimal::append(len as u64, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 fn line(out: &mut Vec<u8>, text: &[u8]) {

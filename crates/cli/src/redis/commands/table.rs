@@ -31,16 +31,55 @@ impl Spec {
 /// The command of this name, in any case.
 #[inline]
 pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
-    let mut lower = [0; NAME_BYTES_MAX];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let (start, end) = STARTS[usize::from(*lower.first()?)];
-    let candidates = &COMMANDS[start.into()..end.into()];
-    candidates.iter().find(|spec| spec.name.as_bytes() == &*lower)
+    let wanted = Name::of(name)?;
+    let (start, end) = STARTS[usize::from(name[0] | CASE_BIT)];
+    let names = &NAMES[start.into()..end.into()];
+    let place = names.iter().position(|name| *name == wanted)?;
+    COMMANDS.get(usize::from(start) + place)
 }
 
+/// A name of 1 to 16 bytes, to be compared in any case at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name {
+    len: usize,
+    /// All its bytes, some of them twice, each with [`CASE_BIT`].
+    letters: u128,
+}
+
+/// What makes a letter a small one. No other byte becomes a letter by it, so that a name of small
+/// letters is met by no bytes but its own, in any case.
+const CASE_BIT: u8 = 0x20;
 const NAME_BYTES_MAX: usize = 16;
+
+impl Name {
+    #[inline]
+    const fn of(name: &[u8]) -> Option<Self> {
+        let letters = match (name, name.len()) {
+            (&[], _) => return None,
+            (&[first, ..], len @ 1..=3) => {
+                let (middle, last) = (name[len / 2] as u128, name[len - 1] as u128);
+                first as u128 | middle << 8 | last << 16
+            }
+            (_, 4..=8) => match (name.first_chunk(), name.last_chunk()) {
+                (Some(front), Some(back)) => {
+                    let (front, back) = (u32::from_le_bytes(*front), u32::from_le_bytes(*back));
+                    front as u128 | (back as u128) << 32
+                }
+                _ => return None,
+            },
+            (_, 9..=NAME_BYTES_MAX) => match (name.first_chunk(), name.last_chunk()) {
+                (Some(front), Some(back)) => {
+                    let (front, back) = (u64::from_le_bytes(*front), u64::from_le_bytes(*back));
+                    front as u128 | (back as u128) << 64
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self { len: name.len(), letters: letters | u128::from_le_bytes([CASE_BIT; 16]) })
+    }
+}
+
 const NONE: (i32, i32, i32) = (0, 0, 0);
 const ONE: (i32, i32, i32) = (1, 1, 1);
 const ALL: (i32, i32, i32) = (1, -1, 1);
@@ -111,6 +150,19 @@ commands! {
     "wake", -1, false, NONE, client::wake;
 }
 
+/// The names of [`COMMANDS`].
+static NAMES: [Name; COMMANDS.len()] = names();
+
+const fn names() -> [Name; COMMANDS.len()] {
+    let mut names = [Name { len: 0, letters: 0 }; COMMANDS.len()];
+    let mut index = 0;
+    while index < COMMANDS.len() {
+        names[index] = Name::of(COMMANDS[index].name.as_bytes()).expect("1 to 16 bytes");
+        index += 1;
+    }
+    names
+}
+
 /// Where in [`COMMANDS`] those are that start with each byte.
 static STARTS: [(u8, u8); 256] = starts();
 
@@ -136,11 +188,21 @@ mod tests {
     fn every_command_is_found_by_its_name_in_any_case() {
         assert!(COMMANDS.is_sorted_by_key(|spec| spec.name.as_bytes()[0]));
         for spec in COMMANDS {
-            assert!(spec.name.len() <= NAME_BYTES_MAX);
+            assert!(spec.name.bytes().all(|byte| byte.is_ascii_lowercase()), "{}", spec.name);
             assert_eq!(find(spec.name.as_bytes()).unwrap().name, spec.name);
             assert_eq!(find(spec.name.to_ascii_uppercase().as_bytes()).unwrap().name, spec.name);
         }
-        for name in ["", "ge", "gett", "zzz", "get\0", "a name longer than any that there is"] {
+        let none = [
+            "",
+            "ge",
+            "gett",
+            "zzz",
+            "get\0",
+            "g\x05t",
+            "aaaa",
+            "a longer name than any that there is",
+        ];
+        for name in none {
             assert!(find(name.as_bytes()).is_none(), "{name:?}");
         }
     }
