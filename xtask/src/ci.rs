@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use crate::counts;
 use crate::flags::{Usage, parse};
 use crate::step::{Report, Step};
 use crate::test::{self, BUILD_LIMIT, in_root};
@@ -10,7 +11,8 @@ use crate::tree::{Scope, Workspace};
 
 pub(crate) const HELP: &str = "\
 All of `cargo xtask test` with 10,000 seeds and longer fuzzing, then the suite under AddressSanitizer and
-LeakSanitizer (x86-64 Linux), the loom models of the inbox, and cargo-deny (installed below target/tools).
+LeakSanitizer (x86-64 Linux), the loom models of the inbox, the instruction counts (Linux, see `cargo xtask counts`),
+and cargo-deny (installed below target/tools).
 
 examples:
   cargo xtask ci
@@ -38,6 +40,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     test::steps(&mut report, &workspace, SEEDS, FUZZ_SECONDS);
     address_sanitizer(&mut report, &workspace);
     loom(&mut report, &workspace);
+    counts::step(&mut report, &workspace);
     cargo_deny(&mut report, &workspace);
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -27,6 +27,9 @@ const PROGRAMS: &[Program] = &[
     Program { name: "npm", package: "npm" },
 ];
 
+/// What instructions are counted with: nothing that the tests need.
+const COUNTING: &[Program] = &[Program { name: "valgrind", package: "valgrind" }];
+
 /// Debian starts the service of a package when it installs it, unless this file says no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -35,7 +38,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// `peers/python` and `peers/node` are for `PYTHONPATH` and `NODE_PATH`
 /// (`peers/node/node_modules`).
 pub(crate) fn install(root: &Path, peers: &Path) -> Result<(), String> {
-    install_programs()?;
+    install_programs(PROGRAMS)?;
     let pins = root.join("xtask").join("peers");
     let python = peers.join("python");
     refresh(&pins.join("requirements.txt"), &python, |requirements| {
@@ -61,9 +64,14 @@ pub(crate) fn install(root: &Path, peers: &Path) -> Result<(), String> {
     })
 }
 
-fn install_programs() -> Result<(), String> {
+/// Makes sure that what instructions are counted with is there.
+pub(crate) fn install_counting() -> Result<(), String> {
+    install_programs(COUNTING)
+}
+
+fn install_programs(programs: &[Program]) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing = missing_programs(PROGRAMS, &path);
+    let missing = missing_programs(programs, &path);
     if missing.is_empty() {
         println!("all programs are there");
         return Ok(());
@@ -78,7 +86,7 @@ fn install_programs() -> Result<(), String> {
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(&packages);
     apt(&args)?;
-    let still = missing_programs(PROGRAMS, &path);
+    let still = missing_programs(programs, &path);
     if still.is_empty() { Ok(()) } else { Err(advice(&still, &packages_of(&still))) }
 }
 
@@ -99,7 +107,7 @@ fn packages_of(programs: &[&Program]) -> Vec<&'static str> {
 fn advice(missing: &[&Program], packages: &[&str]) -> String {
     let names: Vec<&str> = missing.iter().map(|program| program.name).collect();
     format!(
-        "the tests need {}, which are not in PATH; on Debian or Ubuntu: \
+        "needed but not in PATH: {}; on Debian or Ubuntu: \
          sudo apt-get install --no-install-recommends {}",
         names.join(", "),
         packages.join(" ")

@@ -1,4 +1,4 @@
-//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench}`.
+//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench,counts}`.
 //!
 //! A command is a file: it parses its flags, then runs steps ([`step`]) in order. Shell scripts are
 //! not used, so that a command means the same on every machine and its parts have unit tests.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod counts;
 mod flags;
 mod fuzz;
 mod install;
@@ -38,7 +39,7 @@ const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "ci",
-        about: "test, and address sanitizer, loom, cargo-deny, longer sim and fuzz",
+        about: "test, and address sanitizer, loom, instruction counts, cargo-deny, longer sim and fuzz",
         help: ci::HELP,
         run: ci::run,
     },
@@ -65,6 +66,12 @@ const COMMANDS: &[Entry] = &[
         about: "our servers beside raw floors and peers, measured",
         help: bench::HELP,
         run: bench::run,
+    },
+    Entry {
+        name: "counts",
+        about: "user instructions per operation, against bench/counts.md",
+        help: counts::HELP,
+        run: counts::run,
     },
 ];
 

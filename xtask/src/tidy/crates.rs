@@ -51,6 +51,7 @@ const DIRECTIONS: &[Direction] = &[
         uses: &["mainspring"],
         tests_use: &["mainspring-testkit"],
     },
+    Direction { package: "mainspring-counts", uses: &["mainspring"], tests_use: &[] },
     Direction { package: "xtask", uses: &[], tests_use: &[] },
 ];
 

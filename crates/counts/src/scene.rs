@@ -1,0 +1,180 @@
+//! What is counted.
+
+use crate::callgrind;
+use crate::exchange::{Exchange, Protocol};
+use crate::inside;
+use std::path::Path;
+use std::process::Command;
+
+/// One thing, done again and again.
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    /// What one of the counted operations is.
+    pub(crate) operation: &'static str,
+    work: Work,
+    /// Repetitions of the two runs.
+    few: u64,
+    many: u64,
+    /// Whether there are systems that cannot run it.
+    pub(crate) may_lack: bool,
+}
+
+enum Work {
+    /// A server in a process of its own, which alone is counted. Its client waits for each answer
+    /// before it asks again, so that all runs have the same turns.
+    Served { arguments: &'static [&'static str], exchange: Exchange },
+    /// A function of this program.
+    Inside(fn(u64) -> Result<(), String>),
+}
+
+const READY: &str = "ready";
+const RING: &str = "ring";
+
+pub(crate) const SCENES: &[Scene] = &[
+    served("echo", "64 bytes echoed, TCP, ready driver", &["echo", "--driver", READY], echo()),
+    Scene {
+        may_lack: true,
+        ..served("echo-ring", "the same, ring driver", &["echo", "--driver", RING], echo())
+    },
+    served(
+        "redis-set",
+        "SET, one per delivery",
+        &["redis", "--driver", READY],
+        Exchange { protocol: Protocol::Set, depth: 1 },
+    ),
+    served(
+        "redis-set-x16",
+        "SET, 16 per delivery",
+        &["redis", "--driver", READY],
+        Exchange { protocol: Protocol::Set, depth: 16 },
+    ),
+    served(
+        "redis-get-x16",
+        "GET, 16 per delivery",
+        &["redis", "--driver", READY],
+        Exchange { protocol: Protocol::Get, depth: 16 },
+    ),
+    served(
+        "http",
+        "GET of a page, one per delivery",
+        &["http", "--driver", READY],
+        Exchange { protocol: Protocol::Http, depth: 1 },
+    ),
+    served(
+        "http-x16",
+        "GET of a page, 16 per delivery",
+        &["http", "--driver", READY],
+        Exchange { protocol: Protocol::Http, depth: 16 },
+    ),
+    inside(
+        "timer-arm-cancel",
+        "set_timer and cancel_timer on a connection with 64 timers",
+        inside::arm_and_cancel,
+        20_000,
+        120_000,
+    ),
+    inside(
+        "timer-fire",
+        "set_timer, up to 8 s of the wheel, on_timer",
+        inside::arm_and_fire,
+        20_000,
+        120_000,
+    ),
+    inside(
+        "post",
+        "Remote::post to a sleeping loop, and the turn that runs it",
+        inside::post_one,
+        2_000,
+        12_000,
+    ),
+    inside("post-x64", "the same, 64 per turn", inside::post_many, 12_800, 76_800),
+];
+
+const fn echo() -> Exchange {
+    Exchange { protocol: Protocol::Echo, depth: 1 }
+}
+
+const fn served(
+    name: &'static str,
+    operation: &'static str,
+    arguments: &'static [&'static str],
+    exchange: Exchange,
+) -> Scene {
+    let work = Work::Served { arguments, exchange };
+    Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
+}
+
+const fn inside(
+    name: &'static str,
+    operation: &'static str,
+    run: fn(u64) -> Result<(), String>,
+    few: u64,
+    many: u64,
+) -> Scene {
+    Scene { name, operation, work: Work::Inside(run), few, many, may_lack: false }
+}
+
+impl Scene {
+    pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
+        SCENES.iter().find(|scene| scene.name == name).ok_or_else(|| {
+            let names: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
+            format!("unknown scene `{name}`; allowed: {}", names.join(", "))
+        })
+    }
+
+    /// User instructions of one operation.
+    pub(crate) fn count(&self, mainspring: &Path) -> Result<f64, String> {
+        let few = self.count_run(mainspring, self.few)?;
+        let many = self.count_run(mainspring, self.many)?;
+        let operations = (self.many - self.few) * self.operations_per_repetition();
+        Ok((many as f64 - few as f64) / operations as f64)
+    }
+
+    pub(crate) fn run_inside(&self, repetitions: u64) -> Result<(), String> {
+        match self.work {
+            Work::Inside(run) => run(repetitions),
+            Work::Served { .. } => Err(format!("{} is a server's; use `measure`", self.name)),
+        }
+    }
+
+    fn count_run(&self, mainspring: &Path, repetitions: u64) -> Result<u64, String> {
+        match &self.work {
+            Work::Served { arguments, exchange } => {
+                let mut server = Command::new(mainspring);
+                server.args(*arguments).args(["--listen", "tcp://127.0.0.1:0", "--log", "error"]);
+                callgrind::count_server(&server, |address| exchange.repeat(address, repetitions))
+            }
+            Work::Inside(_) => {
+                let program = std::env::current_exe().map_err(|error| error.to_string())?;
+                let mut this = Command::new(program);
+                this.args(["run", self.name, &repetitions.to_string()]);
+                callgrind::count_program(&this)
+            }
+        }
+    }
+
+    fn operations_per_repetition(&self) -> u64 {
+        match &self.work {
+            Work::Served { exchange, .. } => exchange.depth,
+            Work::Inside(_) => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenes_inside_of_the_process_run() {
+        for scene in SCENES.iter().filter(|scene| matches!(scene.work, Work::Inside(_))) {
+            scene.run_inside(640).unwrap_or_else(|error| panic!("{}: {error}", scene.name));
+        }
+    }
+
+    #[test]
+    fn an_unknown_scene_is_refused_with_those_that_are_known() {
+        let message = Scene::named("ecco").err().unwrap();
+        assert!(message.contains("`ecco`; allowed: echo, echo-ring, redis-set"), "{message}");
+    }
+}
