@@ -1,212 +1,55 @@
-//! The least that a server has to do: one thread on raw epoll, level-triggered.
-//!
-//! Per turn one `epoll_wait`, per readable connection one `recv` and one `send`, no copy that the
-//! protocol does not ask for. What does not go at once is kept, and the connection is not read
-//! until it has gone.
+//! The least that a server has to do, on raw epoll and on raw io_uring.
 
+mod answer;
 mod datagram;
 pub(crate) mod http;
+mod ready;
 mod resp;
+mod ring;
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
+use crate::listen::Address;
+use answer::Echo;
 
-use crate::BUFFER_SIZE;
-use crate::listen::{Address, Listener};
-
-const EVENTS_MAX: usize = 256;
-/// The event data of the listener; connections have their slots.
-const LISTENER: u64 = u64::MAX;
-
-/// The reply to received bytes.
-trait Answer {
-    /// What is remembered of a connection.
-    type State: Default;
-
-    /// Bytes to be sent for `input`; they may lie in it or in `self`.
-    fn answer<'a>(&'a mut self, state: &mut Self::State, input: &'a [u8]) -> &'a [u8];
+/// How a floor is told what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    Epoll,
+    Ring,
 }
 
-pub(crate) fn echo(name: &str, address: &Address) -> io::Result<()> {
-    match address {
-        Address::Udp(socket) => datagram::echo(name, *socket),
-        _ => serve(name, address, Echo),
+/// The same bytes back; over datagrams with epoll only.
+pub(crate) fn echo(name: &str, address: &Address, kernel: Kernel) -> io::Result<()> {
+    match (kernel, address) {
+        (Kernel::Epoll, Address::Udp(_)) => datagrams(name, address),
+        (Kernel::Epoll, _) => ready::serve(name, address, Echo),
+        (Kernel::Ring, _) => ring::serve(name, address, Echo),
     }
 }
 
-pub(crate) fn resp(name: &str, address: &Address) -> io::Result<()> {
-    serve(name, address, resp::Resp::new())
-}
-
-pub(crate) fn http(name: &str, address: &Address) -> io::Result<()> {
-    serve(name, address, http::Http::new())
-}
-
-struct Echo;
-
-impl Answer for Echo {
-    type State = ();
-
-    fn answer<'a>(&'a mut self, _state: &mut (), input: &'a [u8]) -> &'a [u8] {
-        input
+/// PING, SET and GET.
+pub(crate) fn resp(name: &str, address: &Address, kernel: Kernel) -> io::Result<()> {
+    match kernel {
+        Kernel::Epoll => ready::serve(name, address, resp::Resp::new()),
+        Kernel::Ring => ring::serve(name, address, resp::Resp::new()),
     }
 }
 
-struct Conn<S> {
-    socket: OwnedFd,
-    state: S,
-    /// What did not go; while there is some, the connection waits for room and is not read.
-    pending: VecDeque<u8>,
-}
-
-struct Floor<A: Answer> {
-    poller: OwnedFd,
-    listener: OwnedFd,
-    is_tcp: bool,
-    conns: Vec<Option<Conn<A::State>>>,
-    free: Vec<usize>,
-    answer: A,
-    buffer: Vec<u8>,
-}
-
-fn serve<A: Answer>(name: &str, address: &Address, answer: A) -> io::Result<()> {
-    let (listener, is_tcp): (OwnedFd, bool) = match Listener::bind(name, address)? {
-        Listener::Tcp(listener) => {
-            listener.set_nonblocking(true)?;
-            (listener.into(), true)
-        }
-        Listener::Unix(listener) => {
-            listener.set_nonblocking(true)?;
-            (listener.into(), false)
-        }
-    };
-    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&poller, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    let mut floor = Floor {
-        poller,
-        listener,
-        is_tcp,
-        conns: Vec::new(),
-        free: Vec::new(),
-        answer,
-        buffer: vec![0; BUFFER_SIZE],
-    };
-    let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
-    loop {
-        events.clear();
-        match epoll::wait(&floor.poller, rustix::buffer::spare_capacity(&mut events), None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for event in &events {
-            match event.data.u64() {
-                LISTENER => floor.accept()?,
-                slot => floor.ready(slot as usize)?,
-            }
-        }
+/// A fixed reply to each head.
+pub(crate) fn http(name: &str, address: &Address, kernel: Kernel) -> io::Result<()> {
+    match kernel {
+        Kernel::Epoll => ready::serve(name, address, http::Http::new()),
+        Kernel::Ring => ring::serve(name, address, http::Http::new()),
     }
 }
 
-impl<A: Answer> Floor<A> {
-    fn accept(&mut self) -> io::Result<()> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = match rustix::net::accept_with(&self.listener, flags) {
-            Ok(socket) => socket,
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        if self.is_tcp {
-            sockopt::set_tcp_nodelay(&socket, true)?;
-        }
-        let slot = self.free.pop().unwrap_or(self.conns.len());
-        let data = EventData::new_u64(slot as u64);
-        epoll::add(&self.poller, &socket, data, EventFlags::IN)?;
-        let conn = Some(Conn { socket, state: A::State::default(), pending: VecDeque::new() });
-        if slot == self.conns.len() {
-            self.conns.push(conn);
-        } else {
-            self.conns[slot] = conn;
-        }
-        Ok(())
-    }
-
-    fn ready(&mut self, slot: usize) -> io::Result<()> {
-        let Some(conn) = self.conns.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
-        let alive = if conn.pending.is_empty() {
-            conn.exchange(&mut self.answer, &mut self.buffer)
-        } else {
-            conn.send_pending()
-        };
-        match alive {
-            Some(Change::None) => Ok(()),
-            Some(Change::WaitFor(flags)) => {
-                let data = EventData::new_u64(slot as u64);
-                Ok(epoll::modify(&self.poller, &conn.socket, data, flags)?)
-            }
-            None => {
-                // Closing takes it out of the poller.
-                self.conns[slot] = None;
-                self.free.push(slot);
-                Ok(())
-            }
-        }
-    }
+/// The same datagrams back, in batches.
+pub(crate) fn datagrams(name: &str, address: &Address) -> io::Result<()> {
+    datagram::echo(name, address, false)
 }
 
-/// What the poller has to look for from now on.
-enum Change {
-    None,
-    WaitFor(EventFlags),
-}
-
-impl<S> Conn<S> {
-    /// Receives once and answers; `None`: the connection is over.
-    fn exchange<A: Answer<State = S>>(
-        &mut self,
-        answer: &mut A,
-        buffer: &mut [u8],
-    ) -> Option<Change> {
-        let length = match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => return None,
-            Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return Some(Change::None),
-            Err(_) => return None,
-        };
-        let reply = answer.answer(&mut self.state, &buffer[..length]);
-        if reply.is_empty() {
-            return Some(Change::None);
-        }
-        let sent = match rustix::net::send(&self.socket, reply, SendFlags::NOSIGNAL) {
-            Ok(sent) => sent,
-            Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(_) => return None,
-        };
-        if sent == reply.len() {
-            return Some(Change::None);
-        }
-        self.pending.extend(&reply[sent..]);
-        Some(Change::WaitFor(EventFlags::OUT))
-    }
-
-    fn send_pending(&mut self) -> Option<Change> {
-        while !self.pending.is_empty() {
-            let sent = match rustix::net::send(
-                &self.socket,
-                self.pending.as_slices().0,
-                SendFlags::NOSIGNAL,
-            ) {
-                Ok(sent) => sent,
-                Err(Errno::AGAIN) => return Some(Change::None),
-                Err(Errno::INTR) => 0,
-                Err(_) => return None,
-            };
-            self.pending.drain(..sent);
-        }
-        Some(Change::WaitFor(EventFlags::IN))
-    }
+/// The same datagrams back, in batches that the kernel joins and cuts.
+pub(crate) fn joined_datagrams(name: &str, address: &Address) -> io::Result<()> {
+    datagram::echo(name, address, true)
 }

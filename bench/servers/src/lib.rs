@@ -1,18 +1,28 @@
 //! Servers to measure against, each as small as its way of working allows.
 //!
-//! The *floors* are what the kernel asks at least: raw epoll, level-triggered, one 64 KiB buffer
-//! shared by all connections, the reply sent at once from where it lies. The *peers* are what one
-//! would write on the library that they are named for. All have TCP_NODELAY on and read up to 64
-//! KiB at once.
-#![forbid(unsafe_code)]
+//! The *floors* are what the kernel asks at least, on raw epoll and on raw io_uring, the reply sent
+//! at once from where it lies. The *peers* are what one would write on the library that they are
+//! named for. All have TCP_NODELAY on and read up to 64 KiB at once, where the library allows.
+//!
+//! Unsafe code stands in files whose names say so.
+#![deny(unsafe_code)]
 
 mod arguments;
+mod compio_echo;
 mod floor;
 mod hyper_http;
 mod listen;
+mod may_http;
+mod message_io_echo;
 mod mio_echo;
+mod mio_udp;
+mod monoio_echo;
+mod nginx_http;
 mod threads;
 mod tokio_echo;
+mod tokio_udp;
+mod unsafe_libuv;
+mod unsafe_socket;
 
 pub use arguments::{Arguments, ServerName};
 

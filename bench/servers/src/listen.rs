@@ -3,9 +3,14 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// Connections that may wait to be accepted: std asks for fewer than a generator of idle ones makes
+/// at once.
+const BACKLOG: i32 = 4096;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +34,18 @@ impl Listener {
             Address::Tcp(_) => Ok(Self::Tcp(bind_tcp(name, address)?)),
             Address::Unix(path) => {
                 let listener = UnixListener::bind(path)?;
+                rustix::net::listen(&listener, BACKLOG)?;
                 announce(name, address)?;
                 Ok(Self::Unix(listener))
             }
             Address::Udp(_) => Err(refused(address, "tcp, unix")),
+        }
+    }
+
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
         }
     }
 }
@@ -41,24 +54,37 @@ impl Listener {
 pub(crate) fn bind_tcp(name: &str, address: &Address) -> io::Result<TcpListener> {
     let Address::Tcp(socket) = address else { return Err(refused(address, "tcp")) };
     let listener = TcpListener::bind(socket)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     announce(name, &Address::Tcp(listener.local_addr()?))?;
     Ok(listener)
 }
 
-pub(crate) fn bind_udp(name: &str, address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
+/// For servers that know only UDP.
+pub(crate) fn bind_udp(name: &str, address: &Address) -> io::Result<UdpSocket> {
+    let Address::Udp(socket) = address else { return Err(refused(address, "udp")) };
+    let socket = UdpSocket::bind(socket)?;
     announce(name, &Address::Udp(socket.local_addr()?))?;
     Ok(socket)
 }
 
-fn announce(name: &str, address: &Address) -> io::Result<()> {
+/// Says that clients may come.
+pub(crate) fn announce(name: &str, address: &Address) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{name}: ready on {address}")?;
     out.flush()
 }
 
-fn refused(address: &Address, allowed: &str) -> io::Error {
+pub(crate) fn refused(address: &Address, allowed: &str) -> io::Error {
     io::Error::other(format!("this server cannot listen on {address}; allowed: {allowed}"))
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
 }
 
 impl FromStr for Address {

@@ -4,7 +4,7 @@
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>). A key has one place; another
 //! key there overwrites it.
 
-use super::Answer;
+use super::answer::{Answer, Reply};
 
 /// Places of the table; keys that end in a number below it never collide.
 const PLACES: usize = 1 << 16;
@@ -13,18 +13,17 @@ const ARGUMENTS_MAX: usize = 4;
 
 pub(super) struct Resp {
     table: Vec<(Vec<u8>, Vec<u8>)>,
-    out: Vec<u8>,
 }
 
 impl Resp {
     pub(super) fn new() -> Self {
-        Self { table: vec![(Vec::new(), Vec::new()); PLACES], out: Vec::new() }
+        Self { table: vec![(Vec::new(), Vec::new()); PLACES] }
     }
 
-    fn execute(&mut self, arguments: &[&[u8]]) {
+    fn execute(&mut self, arguments: &[&[u8]], out: &mut Vec<u8>) {
         match arguments {
             [name, ..] if name.eq_ignore_ascii_case(b"ping") => {
-                self.out.extend_from_slice(b"+PONG\r\n");
+                out.extend_from_slice(b"+PONG\r\n");
             }
             [name, key, value] if name.eq_ignore_ascii_case(b"set") => {
                 let place = &mut self.table[place(key)];
@@ -32,26 +31,26 @@ impl Resp {
                 place.0.extend_from_slice(key);
                 place.1.clear();
                 place.1.extend_from_slice(value);
-                self.out.extend_from_slice(b"+OK\r\n");
+                out.extend_from_slice(b"+OK\r\n");
             }
             [name, key] if name.eq_ignore_ascii_case(b"get") => {
                 let (held, value) = &self.table[place(key)];
                 if held != key {
-                    self.out.extend_from_slice(b"$-1\r\n");
+                    out.extend_from_slice(b"$-1\r\n");
                     return;
                 }
-                self.out.push(b'$');
-                push_number(&mut self.out, value.len());
-                self.out.extend_from_slice(b"\r\n");
-                self.out.extend_from_slice(value);
-                self.out.extend_from_slice(b"\r\n");
+                out.push(b'$');
+                push_number(out, value.len());
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
             }
             // redis-benchmark asks for the configuration before it begins.
             [name, ..] if name.eq_ignore_ascii_case(b"config") => {
-                self.out.extend_from_slice(b"*0\r\n");
+                out.extend_from_slice(b"*0\r\n");
             }
             [] => {}
-            _ => self.out.extend_from_slice(b"-ERR unknown command\r\n"),
+            _ => out.extend_from_slice(b"-ERR unknown command\r\n"),
         }
     }
 }
@@ -60,8 +59,7 @@ impl Answer for Resp {
     /// A command of which not all has come.
     type State = Vec<u8>;
 
-    fn answer<'a>(&'a mut self, carry: &mut Vec<u8>, input: &'a [u8]) -> &'a [u8] {
-        self.out.clear();
+    fn answer(&mut self, carry: &mut Vec<u8>, input: &[u8], out: &mut Vec<u8>) -> Reply {
         let joined;
         let mut rest = input;
         if !carry.is_empty() {
@@ -72,11 +70,11 @@ impl Answer for Resp {
         while !rest.is_empty() {
             let mut arguments = [&[][..]; ARGUMENTS_MAX];
             let Some((count, used)) = command(rest, &mut arguments) else { break };
-            self.execute(&arguments[..count.min(ARGUMENTS_MAX)]);
+            self.execute(&arguments[..count.min(ARGUMENTS_MAX)], out);
             rest = &rest[used..];
         }
         carry.extend_from_slice(rest);
-        &self.out
+        Reply::Out
     }
 }
 
@@ -158,9 +156,9 @@ mod tests {
     fn commands_are_answered_across_any_cut() {
         for cut in 0..=STREAM.len() {
             let mut floor = Resp::new();
-            let mut carry = Vec::new();
-            let mut replies = floor.answer(&mut carry, &STREAM[..cut]).to_vec();
-            replies.extend_from_slice(floor.answer(&mut carry, &STREAM[cut..]));
+            let (mut carry, mut replies) = (Vec::new(), Vec::new());
+            floor.answer(&mut carry, &STREAM[..cut], &mut replies);
+            floor.answer(&mut carry, &STREAM[cut..], &mut replies);
             assert_eq!(replies, REPLIES, "cut at {cut}");
             assert!(carry.is_empty());
         }
@@ -169,8 +167,9 @@ mod tests {
     #[test]
     fn what_is_not_known_is_an_error_of_the_protocol() {
         let mut floor = Resp::new();
-        assert_eq!(floor.answer(&mut Vec::new(), b"DEL x\r\n"), b"-ERR unknown command\r\n");
-        assert_eq!(floor.answer(&mut Vec::new(), b"config get save\r\n"), b"*0\r\n");
+        let mut replies = Vec::new();
+        floor.answer(&mut Vec::new(), b"DEL x\r\nconfig get save\r\n", &mut replies);
+        assert_eq!(replies, b"-ERR unknown command\r\n*0\r\n");
     }
 
     #[test]
