@@ -94,6 +94,8 @@ impl Commands {
             }
             self.ranges.push(Range { start, end });
         }
+        // Of the same command, when less of it had come.
+        self.scanned = 0;
         Some(at)
     }
 

@@ -158,6 +158,15 @@ fn a_command_in_pieces_is_not_read_again() {
 }
 
 #[test]
+fn what_is_known_of_a_cut_line_ends_with_its_command() {
+    let mut decoder = Commands::new();
+    assert!(matches!(decoder.decode(&mut b"*1".to_vec()), Ok(Step::Need(_))));
+    let mut ping = b"*1\r\n$4\r\nPING\r\n".to_vec();
+    assert!(matches!(decoder.decode(&mut ping), Ok(Step::Frame { .. })));
+    assert!(matches!(decoder.decode(&mut b"\n".to_vec()), Ok(Step::Frame { used: 1, .. })));
+}
+
+#[test]
 fn a_wide_command_does_not_keep_its_memory() {
     let mut decoder = Commands::new();
     let mut input = Vec::new();
