@@ -8,31 +8,40 @@ use crate::flags::{Flag, Given, Usage, parse};
 use crate::tree::{Scope, Workspace, cargo};
 
 pub(crate) const HELP: &str = "\
-Measures our servers beside raw epoll floors and peers, in turns, each pinned to a core of its own and the load to
-another. Prints a table of processor time per request, requests per second and latencies; writes bench/out/KIND.txt
-and bench/out/KIND.svg. bench/README.md tells how to read them.
+Measures our servers with each driver beside raw floors and peers, in turns, the server pinned to one core and the load
+to another. Prints for each case a table of processor time per request, requests per second and latencies, then all
+cases on one page and what became of the targets; writes bench/out/KIND.txt and bench/out/KIND.svg. bench/README.md
+tells how to read them. What is not installed (redis, nginx, libuv) stays empty.
 
 usage: cargo xtask bench KIND.. [flags]
 
 kinds:
-  echo    the same bytes back over tcp, unix and udp: floor-echo, mainspring, mio, tokio, std threads
-  http    Hello World: floor-http, mainspring, hyper, std threads
-  redis   PING, SET, GET: floor-resp, mainspring, and redis-server and redis-benchmark where installed
+  echo    the same bytes back over tcp (64 B, 1 KiB, 16 KiB; 1, 50, 500 connections; 1 and 16 in flight) and unix
+  redis   PING, SET, GET, 1 and 128 in flight, by our generator and by redis-benchmark
+  http    Hello World, 64 connections, 1 and 16 in flight
+  udp     64 B, 512 in flight, plain and with GRO and GSO
+  idle    15,000 connections that do nothing: their memory, and what they cost 50 that do
+  scale   one loop and two on two cores, the load beside them
+  all     all of these, one after another
 
 flags:
-  --quick         three short rounds of the cases that say most
-  --rounds N      rounds (default 5; with --quick 3)
-  --window-ms N   milliseconds of each measured window (default 2000; with --quick 500)
-  --repeats N     how many times a run that others disturbed is repeated (default 3)
-  --lab           write bench/LAB.md and docs/img/bench-KIND.svg too, unless a run was disturbed
+  --quick           three shorter rounds of the cases that say most
+  --rounds N        rounds (default 5; with --quick 3)
+  --window-ms N     milliseconds of each measured window (default 500; with --quick 400)
+  --repeats N       how many times a run that others disturbed is repeated (default 2)
+  --cells TEXTS     only cases whose title has one of these texts, parted by commas
+  --servers TEXTS   only the floor and servers whose name has one of these texts, parted by commas
+  --lab             write bench/LAB.md and docs/img/bench-KIND.svg too; runs that stayed disturbed are marked there
 
 examples:
   cargo xtask bench echo --quick
   cargo xtask bench redis --rounds 7
-  cargo xtask bench echo http redis --lab
+  cargo xtask bench echo --cells '64 B 50c' --servers mainspring,tokio
+  cargo xtask bench all --lab
 ";
 
-const KINDS: &[&str] = &["echo", "http", "redis"];
+const KINDS: &[&str] = &["echo", "redis", "http", "udp", "idle", "scale"];
+const ALL: &str = "all";
 const FLAGS: &[Flag] = &[
     Flag::Switch("--quick"),
     Flag::Number("--rounds"),
@@ -40,11 +49,20 @@ const FLAGS: &[Flag] = &[
     Flag::Number("--repeats"),
     Flag::Switch("--lab"),
 ];
+/// Flags whose value is text; they are taken away before the others are read.
+const FILTERS: &[&str] = &["--cells", "--servers"];
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
-    let given = parse(args, FLAGS, Some(&KINDS.join(", ")))?;
-    check_kinds(&given.words)?;
-    let outcome = Workspace::load(Scope::Members).and_then(|workspace| measure(&workspace, &given));
+    let (filters, rest) = take_filters(args)?;
+    let given = parse(&rest, FLAGS, Some(&allowed_kinds()))?;
+    let kinds = kinds(&given.words)?;
+    if given.has("--lab") && (given.has("--quick") || !filters.is_empty()) {
+        return Err(Usage(
+            "--lab takes all cases and servers: leave --quick, --cells, --servers out".to_owned(),
+        ));
+    }
+    let outcome = Workspace::load(Scope::Members)
+        .and_then(|workspace| measure(&workspace, &kinds, &given, &filters));
     Ok(match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,18 +72,54 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     })
 }
 
-fn check_kinds(words: &[String]) -> Result<(), Usage> {
-    let allowed = KINDS.join(", ");
-    if words.is_empty() {
-        return Err(Usage(format!("which bench? allowed: {allowed}")));
+/// `--cells TEXTS` and `--servers TEXTS`, as `--cells=TEXTS`; and what else there is.
+fn take_filters(args: &[String]) -> Result<(Vec<String>, Vec<String>), Usage> {
+    let (mut filters, mut rest) = (Vec::new(), Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let (name, inline) = match arg.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (arg.as_str(), None),
+        };
+        if !FILTERS.contains(&name) {
+            rest.push(arg.clone());
+            continue;
+        }
+        match inline.or_else(|| args.next().cloned()).filter(|value| !value.is_empty()) {
+            Some(value) => filters.push(format!("{name}={value}")),
+            None => return Err(Usage(format!("{name} wants texts parted by commas"))),
+        }
     }
-    match words.iter().find(|word| !KINDS.contains(&word.as_str())) {
-        Some(word) => Err(Usage(format!("unknown bench `{word}`; allowed: {allowed}"))),
-        None => Ok(()),
-    }
+    Ok((filters, rest))
 }
 
-fn measure(workspace: &Workspace, given: &Given) -> Result<(), String> {
+fn kinds(words: &[String]) -> Result<Vec<&'static str>, Usage> {
+    if words.is_empty() {
+        return Err(Usage(format!("which bench? allowed: {}", allowed_kinds())));
+    }
+    let mut kinds = Vec::new();
+    for word in words {
+        match KINDS.iter().find(|kind| *kind == word) {
+            Some(kind) => kinds.push(*kind),
+            None if word == ALL => kinds.extend(KINDS),
+            None => {
+                return Err(Usage(format!("unknown bench `{word}`; allowed: {}", allowed_kinds())));
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+fn allowed_kinds() -> String {
+    format!("{}, {ALL}", KINDS.join(", "))
+}
+
+fn measure(
+    workspace: &Workspace,
+    kinds: &[&str],
+    given: &Given,
+    filters: &[String],
+) -> Result<(), String> {
     let root = &workspace.root;
     let target = workspace.target.join("bench");
     let mut ours = cargo();
@@ -76,9 +130,9 @@ fn measure(workspace: &Workspace, given: &Given) -> Result<(), String> {
     bench.arg("--manifest-path").arg(root.join("bench").join("Cargo.toml"));
     bench.arg("--target-dir").arg(&target);
     succeed(bench)?;
-    for kind in &given.words {
+    for kind in kinds {
         let mut runner = Command::new(target.join("release").join("runner"));
-        runner.args(runner_args(kind, given));
+        runner.args(runner_args(kind, given)).args(filters);
         runner.arg("--root").arg(root);
         runner.arg("--mainspring").arg(program(&workspace.target));
         succeed(runner)?;
@@ -121,21 +175,38 @@ mod tests {
 
     #[test]
     fn a_bench_that_is_not_known_is_refused_with_those_that_are() {
+        let allowed = "allowed: echo, redis, http, udp, idle, scale, all";
         let Usage(message) = run(&words("echo ftp --quick")).unwrap_err();
-        assert_eq!(message, "unknown bench `ftp`; allowed: echo, http, redis");
+        assert_eq!(message, format!("unknown bench `ftp`; {allowed}"));
         let Usage(message) = run(&words("--quick")).unwrap_err();
-        assert_eq!(message, "which bench? allowed: echo, http, redis");
+        assert_eq!(message, format!("which bench? {allowed}"));
+        assert_eq!(kinds(&words("all")).unwrap(), KINDS);
+        assert_eq!(kinds(&words("udp echo")).unwrap(), ["udp", "echo"]);
     }
 
     #[test]
     fn flags_reach_the_runner() {
         let given = parse(&words("redis --rounds 7 --quick"), FLAGS, Some("KIND")).unwrap();
         assert_eq!(runner_args("redis", &given), ["run", "redis", "--quick", "--rounds=7"]);
+        let line: Vec<String> =
+            ["echo", "--cells", "64 B", "--servers=mio,tokio"].map(str::to_owned).to_vec();
+        let (filters, rest) = take_filters(&line).unwrap();
+        assert_eq!(filters, ["--cells=64 B", "--servers=mio,tokio"]);
+        assert_eq!(rest, ["echo"]);
+        assert!(take_filters(&words("echo --cells")).is_err());
+    }
+
+    #[test]
+    fn the_lab_book_takes_whole_runs_only() {
+        for line in ["echo --lab --quick", "echo --lab --cells x"] {
+            assert!(run(&words(line)).is_err(), "{line}");
+        }
     }
 
     #[test]
     fn the_help_names_every_kind_and_flag() {
-        for name in KINDS.iter().copied().chain(["--quick", "--rounds", "--repeats", "--lab"]) {
+        let flags = ["--quick", "--rounds", "--window-ms", "--repeats", "--lab"];
+        for name in KINDS.iter().chain(&flags).chain(FILTERS).chain(&[ALL]) {
             assert!(HELP.contains(name), "{name}");
         }
     }

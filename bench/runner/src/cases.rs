@@ -1,22 +1,36 @@
-//! What is measured: for each kind the cases and the servers.
+//! What is measured: for each kind the cases.
 
 use bench_load::ProtocolName;
 use clap::ValueEnum;
 
-use crate::programs::{Scheme, Server, Start};
+use crate::contenders::{self, Server};
+use crate::programs::Scheme;
+
+/// Bytes of a value, as `redis-benchmark` has them.
+const VALUE_SIZE: usize = 3;
+/// As many as one process that may have 20,000 descriptors can serve beside others.
+const IDLE: usize = 15_000;
+/// More bytes in flight than these take longer until they flow evenly.
+const LARGE: usize = 8 << 20;
 
 /// What `cargo xtask bench` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// The same bytes back, over tcp, unix and udp
+    /// The same bytes back, over tcp and unix streams
     Echo,
-    /// Hello World over HTTP/1.1
-    Http,
     /// PING, SET and GET
     Redis,
+    /// Hello World over HTTP/1.1
+    Http,
+    /// The same datagrams back, plain and in bursts
+    Udp,
+    /// Memory of connections that do nothing, and what they cost those that do
+    Idle,
+    /// One loop and two on two cores, the load beside them
+    Scale,
 }
 
-/// One column of the comparison.
+/// One comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Case {
     pub(crate) scheme: Scheme,
@@ -25,6 +39,12 @@ pub(crate) struct Case {
     pub(crate) depth: usize,
     pub(crate) size: usize,
     pub(crate) tool: Tool,
+    pub(crate) placement: Placement,
+    /// What sets it apart from a case of the same numbers.
+    pub(crate) note: &'static str,
+    /// The floor stands first: all others are told as multiples of it.
+    pub(crate) servers: Vec<Server>,
+    quick: bool,
 }
 
 /// Who makes the load.
@@ -32,54 +52,54 @@ pub(crate) struct Case {
 pub(crate) enum Tool {
     /// The generator in this workspace.
     Load,
-    /// The one that comes with Redis; evio's figures were taken with it.
+    /// The one that comes with Redis.
     RedisBenchmark,
+}
+
+/// Where server and load run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Each on a core of its own.
+    Apart,
+    /// Both on both cores, as the kernel likes.
+    Together,
 }
 
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
-            Self::Http => "http",
             Self::Redis => "redis",
+            Self::Http => "http",
+            Self::Udp => "udp",
+            Self::Idle => "idle",
+            Self::Scale => "scale",
         }
     }
 
-    /// The floor stands first: all others are told as multiples of it.
-    pub(crate) fn servers(self) -> Vec<Server> {
-        let own = |name| Server { name, start: Start::Own };
+    /// What is compared, for the title of a plot.
+    pub(crate) fn caption(self) -> &'static str {
         match self {
-            Self::Echo => vec![
-                own("floor-echo"),
-                Server { name: "mainspring", start: Start::Mainspring("echo") },
-                own("mio-echo"),
-                own("tokio-echo"),
-                own("threads-echo"),
-            ],
-            Self::Http => vec![
-                own("floor-http"),
-                Server { name: "mainspring", start: Start::Mainspring("http") },
-                own("hyper-http"),
-                own("threads-http"),
-            ],
-            Self::Redis => vec![
-                own("floor-resp"),
-                Server { name: "mainspring", start: Start::Mainspring("redis") },
-                Server { name: "redis-server", start: Start::RedisServer },
-            ],
+            Self::Echo => "Echo: server CPU per request",
+            Self::Redis => "Redis: server CPU per request",
+            Self::Http => "HTTP: server CPU per request",
+            Self::Udp => "UDP echo: server CPU per datagram",
+            Self::Idle => "15,000 idle connections: server CPU per request of 50 busy ones",
+            Self::Scale => "One loop and two: server CPU per request",
         }
     }
 
-    /// 50 connections as in evio's benchmarks; `quick` keeps what says most.
+    /// `quick` keeps what says most.
     pub(crate) fn cases(self, quick: bool) -> Vec<Case> {
         let all = match self {
             Self::Echo => echo_cases(),
-            Self::Http => [1, 16]
-                .map(|depth| Case { protocol: ProtocolName::Http, depth, ..Case::tcp() })
-                .to_vec(),
             Self::Redis => redis_cases(),
+            Self::Http => http_cases(),
+            Self::Udp => udp_cases(),
+            Self::Idle => idle_cases(quick),
+            Self::Scale => scale_cases(),
         };
-        if quick { all.into_iter().filter(Case::is_quick).collect() } else { all }
+        if quick { all.into_iter().filter(|case| case.quick).collect() } else { all }
     }
 }
 
@@ -92,39 +112,44 @@ impl Case {
             depth: 1,
             size: 64,
             tool: Tool::Load,
+            placement: Placement::Apart,
+            note: "",
+            servers: contenders::echo(),
+            quick: true,
         }
     }
 
-    /// As it stands at the head of a table.
+    /// As it stands above a table.
     pub(crate) fn title(&self) -> String {
-        let Self { connections, depth, size, .. } = self;
+        let Self { connections, depth, .. } = self;
         let scheme = match self.scheme {
             Scheme::Tcp => "tcp",
             Scheme::Unix => "unix",
             Scheme::Udp => "udp",
         };
-        let in_flight = format!("{connections}c x{depth}");
+        let in_flight = format!("{connections}c x{depth}{}", self.note);
         match (self.tool, self.protocol) {
             (Tool::RedisBenchmark, protocol) => {
                 format!("redis-benchmark {} {in_flight}", redis_test(protocol))
             }
-            (Tool::Load, ProtocolName::Echo) => format!("{scheme} {size} B {in_flight}"),
-            (Tool::Load, ProtocolName::Http) => format!("GET {in_flight}"),
+            (Tool::Load, ProtocolName::Echo) => {
+                format!("{scheme} {} {in_flight}", bytes(self.size))
+            }
+            (Tool::Load, ProtocolName::Http) => format!("GET / {in_flight}"),
             (Tool::Load, protocol) => format!("{} {in_flight}", redis_test(protocol)),
         }
     }
 
-    /// Whether the server is built for it.
-    pub(crate) fn suits(&self, server: &Server) -> bool {
-        match self.scheme {
-            Scheme::Tcp => true,
-            Scheme::Unix => server.name != "mio-echo",
-            Scheme::Udp => matches!(server.name, "floor-echo" | "mainspring"),
-        }
+    /// How much longer than others it takes until it flows evenly.
+    pub(crate) fn warm_up_factor(&self) -> f64 {
+        if self.connections * self.depth * self.size > LARGE { 3.0 } else { 1.0 }
     }
+}
 
-    fn is_quick(&self) -> bool {
-        self.scheme == Scheme::Tcp && matches!(self.size, 64) && self.protocol != ProtocolName::Set
+fn bytes(count: usize) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        _ => format!("{} KiB", count / 1024),
     }
 }
 
@@ -140,32 +165,80 @@ pub(crate) fn redis_test(protocol: ProtocolName) -> &'static str {
 }
 
 fn echo_cases() -> Vec<Case> {
-    let tcp = Case::tcp();
-    vec![
-        // evio's: `PING{\r\n}`, 8 bytes with its braces.
-        Case { size: 8, ..tcp.clone() },
-        tcp.clone(),
-        Case { depth: 16, ..tcp.clone() },
-        Case { size: 1024, ..tcp.clone() },
-        Case { size: 16 * 1024, depth: 16, ..tcp.clone() },
-        Case { scheme: Scheme::Unix, ..tcp.clone() },
-        Case { scheme: Scheme::Udp, ..tcp },
-    ]
+    let mut cases = Vec::new();
+    for depth in [1, 16] {
+        for size in [64, 1024, 16 * 1024] {
+            for connections in [1, 50, 500] {
+                let quick =
+                    matches!((size, connections, depth), (64, 1, 1) | (64 | 16_384, 50, 1 | 16));
+                cases.push(Case { size, connections, depth, quick, ..Case::tcp() });
+            }
+        }
+    }
+    cases.push(Case { scheme: Scheme::Unix, ..Case::tcp() });
+    cases
 }
 
 fn redis_cases() -> Vec<Case> {
-    let case = |protocol, depth, tool| Case { protocol, depth, tool, ..Case::tcp() };
+    let tests = [ProtocolName::Ping, ProtocolName::Set, ProtocolName::Get];
+    let case = |protocol, depth, tool| Case {
+        protocol,
+        depth,
+        tool,
+        size: VALUE_SIZE,
+        servers: contenders::redis(),
+        ..Case::tcp()
+    };
     let mut cases = Vec::new();
-    for depth in [1, 16] {
-        for protocol in [ProtocolName::Ping, ProtocolName::Set, ProtocolName::Get] {
-            cases.push(case(protocol, depth, Tool::Load));
-        }
+    for depth in [1, 128] {
+        cases.extend(tests.map(|protocol| case(protocol, depth, Tool::Load)));
     }
-    // evio's procedure: `redis-benchmark -t ping_inline -q -c 50 -P {1,8,16}`.
-    cases.extend(
-        [1, 8, 16].map(|depth| case(ProtocolName::PingInline, depth, Tool::RedisBenchmark)),
-    );
+    cases.extend(tests.map(|protocol| case(protocol, 128, Tool::RedisBenchmark)));
     cases
+}
+
+fn http_cases() -> Vec<Case> {
+    let case = |depth| Case {
+        protocol: ProtocolName::Http,
+        connections: 64,
+        depth,
+        servers: contenders::http(),
+        ..Case::tcp()
+    };
+    vec![case(1), case(16)]
+}
+
+fn udp_cases() -> Vec<Case> {
+    let plain = Case {
+        scheme: Scheme::Udp,
+        connections: 1,
+        depth: 512,
+        servers: contenders::datagrams(),
+        ..Case::tcp()
+    };
+    let bursts = Case { servers: contenders::bursts(), note: ", GRO and GSO", ..plain.clone() };
+    vec![plain, bursts]
+}
+
+fn idle_cases(quick: bool) -> Vec<Case> {
+    let mut servers = contenders::crowded(IDLE);
+    if quick {
+        let slow = ["mio", "compio", "message-io", "monoio-legacy"];
+        servers.retain(|server| !slow.iter().any(|name| server.name.starts_with(name)));
+    }
+    vec![Case { servers, note: ", alone and beside 15,000 idle", ..Case::tcp() }]
+}
+
+fn scale_cases() -> Vec<Case> {
+    let case = |connections, depth| Case {
+        connections,
+        depth,
+        placement: Placement::Together,
+        note: ", both cores",
+        servers: contenders::scaled(),
+        ..Case::tcp()
+    };
+    vec![case(50, 1), case(500, 1), case(50, 16)]
 }
 
 #[cfg(test)]
@@ -173,24 +246,30 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const KINDS: [Kind; 3] = [Kind::Echo, Kind::Http, Kind::Redis];
-
     #[test]
-    fn titles_tell_the_cases_apart_and_the_floor_stands_first() {
-        for kind in KINDS {
+    fn titles_tell_the_cases_apart() {
+        for kind in Kind::value_variants() {
             let cases = kind.cases(false);
             let titles: HashSet<String> = cases.iter().map(Case::title).collect();
             assert_eq!(titles.len(), cases.len(), "{titles:?}");
-            assert!(kind.servers()[0].name.starts_with("floor-"));
-            assert!(kind.servers().iter().any(|server| server.name == "mainspring"));
         }
     }
 
     #[test]
     fn quick_keeps_some_cases_of_each_kind() {
-        for kind in KINDS {
-            let (quick, all) = (kind.cases(true).len(), kind.cases(false).len());
-            assert!(quick >= 2 && quick <= all, "{kind:?}: {quick} of {all}");
+        for kind in Kind::value_variants() {
+            let (quick, all) = (kind.cases(true), kind.cases(false).len());
+            assert!(!quick.is_empty() && quick.len() <= all, "{kind:?}: {quick:?} of {all}");
         }
+        assert_eq!(Kind::Echo.cases(true).len(), 6);
+        assert_eq!(Kind::Echo.cases(false).len(), 19);
+    }
+
+    #[test]
+    fn a_case_with_much_in_flight_warms_up_longer() {
+        let case = Case { size: 16 * 1024, depth: 16, connections: 500, ..Case::tcp() };
+        assert_eq!(case.title(), "tcp 16 KiB 500c x16");
+        assert!(case.warm_up_factor() > 1.0);
+        assert_eq!(Case::tcp().warm_up_factor(), 1.0);
     }
 }

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::measure::Timing;
+use crate::cases::Kind;
+use crate::measure::{Cell, Timing};
 use crate::pin::Cores;
+use crate::table::Table;
+use crate::{plot, summary, targets};
 
 /// Where, when and of what.
 #[derive(Debug, Clone)]
@@ -39,16 +42,44 @@ impl Circumstances {
     pub(crate) fn header(&self, cores: Cores, timing: Timing) -> String {
         let Self { machine, kernel, commit, compiler, date } = self;
         let Timing { rounds, seconds, warm_up_s, .. } = timing;
+        let (server, load) = (cores.server, cores.load);
         format!(
-            "{date}, commit {commit}, {compiler}\n{machine}, {kernel}; server on core {}, load on core {}\n\
-             {rounds} rounds in turns of {seconds} s after {warm_up_s} s; medians [least-largest]\n",
-            cores.server, cores.load
+            "{date}, commit {commit}, {compiler}\n{machine}, {kernel}\n\
+             server on core {server}, load on core {load}, if not said otherwise\n\
+             {rounds} rounds in turns of {seconds} s after {warm_up_s} s; medians [least-largest]\n"
         )
     }
 
     /// One line, for a picture.
     pub(crate) fn line(&self) -> String {
         format!("{}, {}, {}, commit {}", self.date, self.machine, self.kernel, self.commit)
+    }
+}
+
+/// The part of the lab book about one kind. What people write about it stands outside.
+pub(crate) fn section(kind: Kind, header: &str, tables: &[Table]) -> String {
+    let name = kind.name();
+    let rounds: usize =
+        tables.iter().flat_map(|table| &table.cells).map(|cell| cell.samples.len()).sum();
+    let contended: usize = tables.iter().flat_map(|table| &table.cells).map(Cell::contended).sum();
+    let details: Vec<String> = tables.iter().map(Table::markdown).collect();
+    format!(
+        "```text\n{header}{}\n```\n\n![{}](../docs/img/bench-{name}.svg)\n\n{}\n{}\n\
+         <details><summary>All figures</summary>\n\n{}\n</details>\n",
+        contended_line(contended, rounds),
+        plot::title(kind),
+        summary::matrix(tables),
+        targets::markdown(&targets::judge(kind, tables)),
+        details.join("\n")
+    )
+}
+
+fn contended_line(contended: usize, rounds: usize) -> String {
+    match contended {
+        0 => format!("none of {rounds} runs was contended"),
+        _ => format!(
+            "{contended} of {rounds} runs stayed contended when they were repeated; their cells bear a !"
+        ),
     }
 }
 
@@ -110,6 +141,7 @@ fn date(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum as _;
 
     #[test]
     fn days_are_those_of_the_calendar() {
@@ -134,9 +166,22 @@ mod tests {
     #[test]
     fn the_lab_book_has_a_place_for_every_kind() {
         let book = include_str!("../../LAB.md");
-        for kind in ["echo", "http", "redis"] {
-            assert!(replace_section(book, kind, "x").is_ok(), "{kind}");
+        for kind in Kind::value_variants() {
+            let name = kind.name();
+            assert!(replace_section(book, name, "x").is_ok(), "{name}");
+            assert!(book.contains(&format!("<!-- notes:{name} -->")), "{name}");
         }
+    }
+
+    #[test]
+    fn a_section_says_how_many_runs_were_contended() {
+        let mut tables = [crate::table::tests::table()];
+        let text = section(Kind::Echo, "machine\n", &tables);
+        assert!(text.contains("none of 15 runs was contended"), "{text}");
+        tables[0].cells[0].samples[0].contended = Some("others".to_owned());
+        let text = section(Kind::Echo, "machine\n", &tables);
+        assert!(text.contains("1 of 15 runs stayed contended"), "{text}");
+        assert!(text.contains("Targets: 1 reached, 1 missed") && text.contains("</details>"));
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! One server under one load, once; and all of them in turns.
 
+mod load;
+mod redis_benchmark;
+
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use bench_load::{Report, Snapshot, Window};
-use clap::ValueEnum as _;
+use bench_load::Window;
 
-use crate::cases::{Case, Kind, Tool, redis_test};
+use crate::cases::{Case, Placement, Tool};
+use crate::contenders::Server;
 use crate::pin::{Cores, spawn_on};
-use crate::programs::{Programs, Running, Server};
+use crate::programs::Programs;
+use crate::stats::Spread;
 
-/// Share of a core that others may use before a run counts as contended ..
+/// Share of a core that others may use, or of the time that a process may wait for its core,
+/// before a run counts as contended ..
 const FOREIGN_SHARE_MAX: f64 = 0.05;
 /// .. and what the 10 ms ticks of the kernel's books may be wrong by.
 const FOREIGN_SLACK_S: f64 = 0.02;
@@ -28,17 +33,21 @@ pub(crate) struct Timing {
 }
 
 /// The figures of one run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// Processor time of the server per request, in microseconds: the figure that counts.
     pub(crate) server_us: f64,
+    /// The same of the load generator; not known of redis-benchmark.
+    pub(crate) load_us: Option<f64>,
     /// Share of its core that the server used.
     pub(crate) server_busy: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     /// redis-benchmark does not tell it.
     pub(crate) p999_us: Option<f64>,
+    /// Bytes of the server's memory for each idle connection, if there were any.
+    pub(crate) resident_each: Option<f64>,
     pub(crate) lost: u64,
     /// Who else used the cores; none on a quiet machine.
     pub(crate) contended: Option<String>,
@@ -47,220 +56,143 @@ pub(crate) struct Sample {
 /// All runs of one server in one case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cell {
-    pub(crate) server: &'static str,
+    pub(crate) server: Server,
     pub(crate) samples: Vec<Sample>,
     /// Why there are no (more) samples.
     pub(crate) failure: Option<String>,
 }
 
-/// Runs every suitable server in turn, `rounds` times over, so that a slow moment of the machine
-/// hits all alike.
-pub(crate) fn interleaved(
-    programs: &Programs,
-    kind: Kind,
-    case: &Case,
-    cores: Cores,
-    timing: Timing,
-) -> Vec<Cell> {
-    let servers: Vec<Server> =
-        kind.servers().into_iter().filter(|server| case.suits(server)).collect();
-    let mut cells: Vec<Cell> = servers
-        .iter()
-        .map(|server| Cell {
-            server: server.name,
-            samples: Vec::new(),
-            failure: (!programs.has(server.start)).then(|| "not installed".to_owned()),
-        })
-        .collect();
-    for _round in 0..timing.rounds {
-        for (server, cell) in servers.iter().zip(&mut cells) {
-            if cell.failure.is_some() {
-                continue;
-            }
-            match quiet_run(programs, server, case, cores, timing) {
-                Ok(sample) => cell.samples.push(sample),
-                Err(failure) => cell.failure = Some(failure),
+/// What a run needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bench<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) cores: Cores,
+    pub(crate) timing: Timing,
+}
+
+impl Cell {
+    pub(crate) fn spread(&self, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
+        Spread::of(&self.samples.iter().map(of).collect::<Vec<_>>())
+    }
+
+    /// The figure that counts.
+    pub(crate) fn server_us(&self) -> Option<Spread> {
+        self.spread(|sample| sample.server_us)
+    }
+
+    /// How many rounds stayed contended however often they were repeated.
+    pub(crate) fn contended(&self) -> usize {
+        self.samples.iter().filter(|sample| sample.contended.is_some()).count()
+    }
+}
+
+impl Bench<'_> {
+    /// Runs every server of the case in turn, `rounds` times over, so that a slow moment of the
+    /// machine hits all alike. `progress` hears of every round.
+    pub(crate) fn interleaved(&self, case: &Case, progress: impl Fn(usize)) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = (case.servers.iter())
+            .map(|server| Cell {
+                server: server.clone(),
+                samples: Vec::new(),
+                failure: self.programs.lacks(server).map(str::to_owned),
+            })
+            .collect();
+        for round in 1..=self.timing.rounds {
+            progress(round);
+            for cell in cells.iter_mut().filter(|cell| cell.failure.is_none()) {
+                match self.quiet_run(&cell.server, case) {
+                    Ok(sample) => cell.samples.push(sample),
+                    Err(failure) => cell.failure = Some(failure),
+                }
             }
         }
+        cells
     }
-    cells
-}
 
-/// Repeats a contended run, at most `repeats` times; then the last figures stand, marked.
-fn quiet_run(
-    programs: &Programs,
-    server: &Server,
-    case: &Case,
-    cores: Cores,
-    timing: Timing,
-) -> Result<Sample, String> {
-    let mut sample = run(programs, server, case, cores, timing)?;
-    for _ in 0..timing.repeats {
-        if sample.contended.is_none() {
-            break;
+    /// Repeats a contended run, at most `repeats` times; then the last figures stand, marked.
+    fn quiet_run(&self, server: &Server, case: &Case) -> Result<Sample, String> {
+        let mut sample = self.run(server, case)?;
+        for _ in 0..self.timing.repeats {
+            if sample.contended.is_none() {
+                break;
+            }
+            sample = self.run(server, case)?;
         }
-        sample = run(programs, server, case, cores, timing)?;
+        Ok(sample)
     }
-    Ok(sample)
+
+    fn run(&self, server: &Server, case: &Case) -> Result<Sample, String> {
+        let both = [self.cores.server, self.cores.load];
+        let at = match case.placement {
+            Placement::Apart => &both[..1],
+            Placement::Together => &both[..],
+        };
+        let running = self.programs.serve(server, case.scheme, at)?;
+        match case.tool {
+            Tool::Load => self.with_load(&running, server, case),
+            Tool::RedisBenchmark => self.with_redis_benchmark(&running, case),
+        }
+    }
+
+    fn load_cores(&self, case: &Case) -> Vec<usize> {
+        match case.placement {
+            Placement::Apart => vec![self.cores.load],
+            Placement::Together => vec![self.cores.server, self.cores.load],
+        }
+    }
 }
 
-fn run(
-    programs: &Programs,
-    server: &Server,
-    case: &Case,
-    cores: Cores,
-    timing: Timing,
-) -> Result<Sample, String> {
-    let running = programs.serve(server, case.scheme, cores)?;
-    match case.tool {
-        Tool::Load => with_load(programs, &running, case, cores, timing),
-        Tool::RedisBenchmark => with_redis_benchmark(programs, &running, case, cores, timing),
-    }
-}
-
-fn with_load(
-    programs: &Programs,
-    running: &Running,
-    case: &Case,
-    cores: Cores,
-    timing: Timing,
-) -> Result<Sample, String> {
-    let protocol = case.protocol.to_possible_value().map(|value| value.get_name().to_owned());
-    let mut command = Command::new(&programs.own);
-    command.args(["load", "--target", &running.address]);
-    command.args(["--protocol", &protocol.unwrap_or_default()]);
-    command.args(["--connections", &case.connections.to_string()]);
-    command.args(["--depth", &case.depth.to_string(), "--size", &case.size.to_string()]);
-    command.args(["--warm-up", &timing.warm_up_s.to_string()]);
-    command.args(["--duration", &timing.seconds.to_string()]);
-    command.args(["--watch-pid", &running.pid().to_string()]);
-    let limit = Duration::from_secs_f64(timing.warm_up_s + timing.seconds) + OVERTIME;
-    let output = output_within(cores.load, &mut command, limit)?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    }
-    let report: Report = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("cannot read the report of the load generator: {error}"))?;
-    let server_cpu_s = report.window.server_cpu_s.unwrap_or_default();
-    let client_cpu_s = report.window.client_cpu_s;
-    if report.requests == 0 {
-        return Err("not one reply in the measured time".to_owned());
-    }
-    Ok(Sample {
-        per_second: report.per_second,
-        server_us: server_cpu_s * 1e6 / report.requests as f64,
-        server_busy: server_cpu_s / report.window.seconds,
-        p50_us: report.p50_us,
-        p99_us: report.p99_us,
-        p999_us: Some(report.p999_us),
-        lost: report.lost,
-        contended: contended(
-            &report.window,
-            &[("server", cores.server, server_cpu_s), ("load", cores.load, client_cpu_s)],
-        ),
-    })
-}
-
-/// The processor time includes that of making the connections: few of many requests.
-fn with_redis_benchmark(
-    programs: &Programs,
-    running: &Running,
-    case: &Case,
-    cores: Cores,
-    timing: Timing,
-) -> Result<Sample, String> {
-    let program = programs.redis_benchmark.as_ref().ok_or("redis-benchmark is not installed")?;
-    let port = running.address.rsplit(':').next().unwrap_or_default();
-    let per_second = if case.depth == 1 { 100_000.0 } else { 1_000_000.0 };
-    let requests = (per_second * timing.seconds) as u64;
-    let mut command = Command::new(program);
-    command.args(["-p", port, "-t", redis_test(case.protocol), "--csv"]);
-    command.args(["-c", &case.connections.to_string(), "-P", &case.depth.to_string()]);
-    command.args(["-n", &requests.to_string()]);
-    let snapshot = || {
-        Snapshot::take(std::process::id(), Some(running.pid())).map_err(|error| error.to_string())
-    };
-    let before = snapshot()?;
-    let limit = Duration::from_secs_f64(timing.seconds * 10.0) + OVERTIME;
-    let output = output_within(cores.load, &mut command, limit)?;
-    let window = snapshot()?.since(&before);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let row = CsvRow::parse(&text).ok_or_else(|| {
-        format!("redis-benchmark: {}", String::from_utf8_lossy(&output.stderr).trim())
-    })?;
-    let server_cpu_s = window.server_cpu_s.unwrap_or_default();
-    Ok(Sample {
-        per_second: row.per_second,
-        server_us: server_cpu_s * 1e6 / requests as f64,
-        server_busy: server_cpu_s / window.seconds,
-        p50_us: row.p50_ms * 1e3,
-        p99_us: row.p99_ms * 1e3,
-        p999_us: None,
-        lost: 0,
-        contended: contended(&window, &[("server", cores.server, server_cpu_s)]),
-    })
+/// A process in a window: its share is compared with what its cores had to give.
+struct Part {
+    role: &'static str,
+    cores: Vec<usize>,
+    cpu_s: f64,
+    /// How long it could have run but did not; zero where that says nothing.
+    wait_s: f64,
 }
 
 /// Who besides the given processes used their cores, if that is more than may be.
-fn contended(window: &Window, own: &[(&str, usize, f64)]) -> Option<String> {
-    let shared = own.windows(2).any(|pair| pair[0].1 == pair[1].1);
+fn contended(window: &Window, parts: &[Part]) -> Option<String> {
+    let shared = parts.windows(2).any(|pair| pair[0].cores == pair[1].cores);
     if shared {
         return Some("server and load share one core".to_owned());
     }
     let mut found = Vec::new();
-    for (role, core, cpu_s) in own {
-        let foreign_s = window.foreign_s(*core, *cpu_s);
-        if foreign_s > window.seconds * FOREIGN_SHARE_MAX + FOREIGN_SLACK_S {
-            let percent = 100.0 * foreign_s / window.seconds;
-            found.push(format!("{percent:.0} % of the {role} core"));
+    for Part { role, cores, cpu_s, wait_s } in parts {
+        let busy_s: f64 = cores.iter().map(|core| window.foreign_s(*core, 0.0)).sum();
+        let foreign_s = busy_s - cpu_s;
+        let most_s = window.seconds * FOREIGN_SHARE_MAX;
+        let percent = |seconds: f64| 100.0 * seconds / window.seconds;
+        if foreign_s > most_s + FOREIGN_SLACK_S {
+            found.push(format!("others had {:.0} % of the {role} core", percent(foreign_s)));
+        } else if *wait_s > most_s {
+            found.push(format!("the {role} waited {:.0} % for its core", percent(*wait_s)));
         }
     }
-    (!found.is_empty()).then(|| format!("others had {}", found.join(", ")))
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
-/// Runs a command on a core, and ends it if it takes too long.
-fn output_within(core: usize, command: &mut Command, limit: Duration) -> Result<Output, String> {
+/// Runs a command on some cores, and ends it if it takes too long.
+fn output_within(
+    cores: &[usize],
+    command: &mut Command,
+    limit: Duration,
+) -> Result<Output, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
-        spawn_on(core, command).map_err(|error| format!("cannot start `{name}`: {error}"))?;
-    let deadline = Instant::now() + limit;
+        spawn_on(cores, command).map_err(|error| format!("cannot start `{name}`: {error}"))?;
+    let deadline = Instant::now() + limit + OVERTIME;
     // What the programs here print fits into a pipe: nobody has to read before they end.
     while child.try_wait().map_err(|error| error.to_string())?.is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("`{name}` took longer than {} s", limit.as_secs()));
+            return Err(format!("`{name}` took longer than {} s", (limit + OVERTIME).as_secs()));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     child.wait_with_output().map_err(|error| error.to_string())
-}
-
-/// The row of `redis-benchmark --csv`.
-#[derive(Debug, PartialEq)]
-struct CsvRow {
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
-impl CsvRow {
-    fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.lines().skip_while(|line| !line.starts_with("\"test\""));
-        let cells = |line: &str| -> Vec<String> {
-            line.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect()
-        };
-        let (names, row) = (cells(lines.next()?), cells(lines.next()?));
-        let column = |name: &str| -> Option<f64> {
-            row.get(names.iter().position(|found| found == name)?)?.parse().ok()
-        };
-        Some(Self {
-            per_second: column("rps")?,
-            p50_ms: column("p50_latency_ms")?,
-            p99_ms: column("p99_latency_ms")?,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -268,26 +200,36 @@ mod tests {
     use super::*;
     use bench_load::CoreTime;
 
-    #[test]
-    fn the_csv_of_redis_benchmark_is_read_by_the_names_of_its_columns() {
-        let text = "WARNING: something\n\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\
-            \"p50_latency_ms\",\"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n\
-            \"PING_INLINE\",\"160000.00\",\"0.160\",\"0.048\",\"0.159\",\"0.2\",\"0.271\",\"0.5\"\n";
-        let row = CsvRow { per_second: 160_000.0, p50_ms: 0.159, p99_ms: 0.271 };
-        assert_eq!(CsvRow::parse(text), Some(row));
-        assert_eq!(CsvRow::parse("Could not connect\n"), None);
+    fn part(role: &'static str, core: usize, cpu_s: f64) -> Part {
+        Part { role, cores: vec![core], cpu_s, wait_s: 0.0 }
+    }
+
+    fn window() -> Window {
+        let idle = |idle_s| CoreTime { idle_s, steal_s: 0.0 };
+        Window { seconds: 2.0, cores: vec![idle(0.5), idle(0.02)], ..Window::default() }
     }
 
     #[test]
     fn a_core_that_others_use_makes_a_run_contended() {
-        let idle = |idle_s| CoreTime { idle_s, steal_s: 0.0 };
-        let window =
-            Window { seconds: 2.0, cores: vec![idle(0.5), idle(0.02)], ..Window::default() };
-        let quiet = [("server", 0, 1.45), ("load", 1, 1.93)];
-        assert_eq!(contended(&window, &quiet), None);
-        let noisy = [("server", 0, 1.45), ("load", 1, 1.4)];
-        let found = contended(&window, &noisy).unwrap();
+        assert_eq!(contended(&window(), &[part("server", 0, 1.45), part("load", 1, 1.93)]), None);
+        let noisy = [part("server", 0, 1.45), part("load", 1, 1.4)];
+        let found = contended(&window(), &noisy).unwrap();
         assert_eq!(found, "others had 29 % of the load core");
-        assert!(contended(&window, &[("server", 0, 1.0), ("load", 0, 1.0)]).is_some());
+        let same = [part("server", 0, 1.0), part("load", 0, 1.0)];
+        assert!(contended(&window(), &same).is_some());
+    }
+
+    #[test]
+    fn a_process_that_waits_for_its_core_makes_a_run_contended() {
+        let waits = Part { wait_s: 0.15, ..part("load", 1, 1.93) };
+        let found = contended(&window(), &[part("server", 0, 1.45), waits]).unwrap();
+        assert_eq!(found, "the load waited 8 % for its core");
+    }
+
+    #[test]
+    fn on_two_cores_together_only_others_are_foreign() {
+        let both = |cpu_s| [Part { cores: vec![0, 1], ..part("one or other", 0, cpu_s) }];
+        assert_eq!(contended(&window(), &both(3.4)), None);
+        assert!(contended(&window(), &both(3.0)).is_some());
     }
 }

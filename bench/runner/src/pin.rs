@@ -22,14 +22,14 @@ impl Cores {
     }
 }
 
-/// Starts a command on one core, where it and its threads stay.
+/// Starts a command on some cores, where it and its threads stay.
 ///
 /// A child inherits the affinity of the thread that starts it; so this thread goes there for a
 /// moment.
-pub(crate) fn spawn_on(core: usize, command: &mut Command) -> io::Result<Child> {
+pub(crate) fn spawn_on(cores: &[usize], command: &mut Command) -> io::Result<Child> {
     let before = sched_getaffinity(None)?;
     let mut only = CpuSet::new();
-    only.set(core);
+    cores.iter().for_each(|core| only.set(*core));
     sched_setaffinity(None, &only)?;
     let child = command.spawn();
     sched_setaffinity(None, &before)?;
@@ -47,7 +47,7 @@ mod tests {
         let before = sched_getaffinity(None).unwrap();
         let mut cat = Command::new("cat");
         cat.arg("/proc/self/status").stdout(Stdio::piped());
-        let output = spawn_on(cores.load, &mut cat).unwrap().wait_with_output().unwrap();
+        let output = spawn_on(&[cores.load], &mut cat).unwrap().wait_with_output().unwrap();
         let status = String::from_utf8(output.stdout).unwrap();
         let allowed = status.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
         assert_eq!(allowed.split_whitespace().last(), Some(cores.load.to_string().as_str()));

@@ -1,73 +1,168 @@
-//! A bar chart as SVG, written by hand: it needs no font file and is the same on every machine.
+//! Bar charts as SVG, written by hand: they need no font file and are the same on every machine.
 
+mod panel;
+
+use crate::cases::Kind;
+use crate::contenders::{Role, Server};
 use crate::table::Table;
+use panel::{Bar, Panel};
 
-const BAR: f64 = 16.0;
-const GAP: f64 = 26.0;
-const LEFT: f64 = 130.0;
-const WIDTH: f64 = 860.0;
-const TOP: f64 = 52.0;
+const WIDTH: f64 = 1000.0;
+const MARGIN: f64 = 16.0;
+/// Panels beside each other.
+const COLUMNS: usize = 2;
+const GAP: f64 = 20.0;
 /// Longer bars are cut and tell their length.
-const RATIO_MAX: f64 = 4.0;
-const COLORS: &[&str] = &["#8a8f98", "#c2410c", "#2563eb", "#15803d", "#7c3aed", "#b45309"];
+const RATIO_MAX: f64 = 3.0;
+/// So that small differences do not fill the picture.
+const RATIO_LEAST: f64 = 1.5;
+const RESIDENT_MAX: f64 = 1000.0;
+/// The target for memory.
+const RESIDENT_MARK: f64 = 250.0;
+const LEGEND_COLUMN: f64 = 190.0;
+const LEGEND_LINE: f64 = 16.0;
+const FLOORS: [&str; 2] = ["#6b7280", "#9ca3af"];
+const OURS: [&str; 2] = ["#ea580c", "#f59e0b"];
+const PEERS: [&str; 8] =
+    ["#2563eb", "#0891b2", "#16a34a", "#65a30d", "#9333ea", "#db2777", "#0d9488", "#64748b"];
+const STYLE: &str = "<style>.ground{fill:#ffffff}.words{fill:#1f2328}.line{stroke:#d0d7de}\
+     .mark{stroke:#57606a}.whisker{stroke:#1f2328}\
+     @media (prefers-color-scheme:dark){.ground{fill:#0d1117}.words{fill:#e6edf3}\
+     .line{stroke:#30363d}.mark{stroke:#8b949e}.whisker{stroke:#e6edf3}}</style>\n";
 
-/// Server CPU per request as multiples of the floor's: a group for each case, a bar for each
+/// Processor time per request as multiples of the floor's: a panel for each case, a bar for each
 /// server.
-pub(crate) fn bars(title: &str, subtitle: &str, tables: &[Table]) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    let mut body = String::new();
-    let mut y = TOP;
-    for table in tables.iter().filter(|table| !table.ratios().is_empty()) {
-        y += GAP;
-        body.push_str(&text(12.0, y - 7.0, "start", 13, &table.title));
-        for (name, ratio) in table.ratios() {
-            let known = names.iter().position(|found| *found == name);
-            let color = known.unwrap_or_else(|| {
-                names.push(name);
-                names.len() - 1
-            });
-            body.push_str(&bar(y, name, ratio, COLORS[color % COLORS.len()]));
-            y += BAR + 3.0;
-        }
-    }
-    let height = y + 24.0;
+pub(crate) fn bars(kind: Kind, subtitle: &str, tables: &[Table]) -> String {
+    let mut palette = Palette::default();
+    let mut panels: Vec<Panel> =
+        tables.iter().filter_map(|table| ratios(table, &mut palette)).collect();
+    panels.extend(tables.iter().filter_map(|table| resident(table, &mut palette)));
+    let legend_rows = palette.names.len().div_ceil(legend_columns());
+    let top = 62.0 + legend_rows as f64 * LEGEND_LINE + GAP;
+    let (body, bottom) = arrange(&panels, top);
+    let height = bottom + MARGIN;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
+         font-family=\"sans-serif\">\n{STYLE}<rect class=\"ground\" width=\"{WIDTH}\" \
+         height=\"{height:.0}\"/>\n"
     );
-    svg.push_str(&text(12.0, 22.0, "start", 16, title));
-    svg.push_str(&text(12.0, 42.0, "start", 12, subtitle));
-    let floor = x(1.0);
-    svg.push_str(&format!(
-        "<line x1=\"{floor:.1}\" y1=\"{TOP}\" x2=\"{floor:.1}\" y2=\"{y:.1}\" stroke=\"#8a8f98\" \
-         stroke-dasharray=\"3 3\"/>\n"
-    ));
+    svg.push_str(&text(MARGIN, 26.0, "start", 17, &title(kind)));
+    svg.push_str(&text(MARGIN, 45.0, "start", 11, subtitle));
+    svg.push_str(&palette.legend(62.0));
     svg.push_str(&body);
     svg.push_str("</svg>\n");
     svg
 }
 
-fn bar(y: f64, name: &str, ratio: f64, color: &str) -> String {
-    let length = x(ratio.min(RATIO_MAX)) - LEFT;
-    let middle = y + BAR - 4.0;
-    let cut = if ratio > RATIO_MAX { " (cut)" } else { "" };
-    format!(
-        "{}<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{BAR}\" fill=\"{color}\"/>\n{}",
-        text(LEFT - 6.0, middle, "end", 12, name),
-        text(LEFT + length + 5.0, middle, "start", 12, &format!("{ratio:.2}{cut}"))
-    )
+/// What the picture shows.
+pub(crate) fn title(kind: Kind) -> String {
+    format!("{}, as multiples of the raw epoll floor (less is better)", kind.caption())
 }
 
-fn x(ratio: f64) -> f64 {
-    const ROOM_FOR_NUMBERS: f64 = 90.0;
-    LEFT + ratio / RATIO_MAX * (WIDTH - LEFT - ROOM_FOR_NUMBERS)
+/// Puts the panels into columns, row by row; gives the picture and its lower end.
+fn arrange(panels: &[Panel], top: f64) -> (String, f64) {
+    let columns = COLUMNS.min(panels.len().max(1));
+    let width = (WIDTH - 2.0 * MARGIN - GAP * (columns as f64 - 1.0)) / columns as f64;
+    let (mut svg, mut y) = (String::new(), top);
+    for row in panels.chunks(columns) {
+        for (column, panel) in row.iter().enumerate() {
+            let x = MARGIN + column as f64 * (width + GAP);
+            svg.push_str(&panel.svg(x, y, width));
+        }
+        y += row.iter().map(Panel::height).fold(0.0, f64::max) + GAP;
+    }
+    (svg, y - GAP)
+}
+
+fn ratios(table: &Table, palette: &mut Palette) -> Option<Panel> {
+    let floor = table.floor()?.server_us()?.median;
+    let bars: Vec<Bar> = (table.cells.iter())
+        .filter_map(|cell| {
+            let spread = cell.server_us()?.over(floor)?;
+            let color = palette.color(&cell.server);
+            Some(Bar { name: cell.server.name.clone(), color, spread, digits: 2 })
+        })
+        .collect();
+    let longest = bars.iter().map(|bar| bar.spread.max).fold(RATIO_LEAST, f64::max);
+    Some(Panel {
+        title: table.title(),
+        unit: "server CPU per request, floor = 1",
+        mark: 1.0,
+        step: 0.5,
+        end: longest.min(RATIO_MAX),
+        bars,
+    })
+}
+
+fn resident(table: &Table, palette: &mut Palette) -> Option<Panel> {
+    let bars: Vec<Bar> = (table.cells.iter())
+        .filter_map(|cell| {
+            let spread = cell.resident_each()?;
+            let color = palette.color(&cell.server);
+            Some(Bar { name: base(&cell.server).to_owned(), color, spread, digits: 0 })
+        })
+        .collect();
+    (!bars.is_empty()).then(|| Panel {
+        title: "Resident memory of the server per idle connection".to_owned(),
+        unit: "bytes; the line is the target",
+        mark: RESIDENT_MARK,
+        step: RESIDENT_MARK,
+        end: RESIDENT_MAX,
+        bars,
+    })
+}
+
+/// Which colour is whose; the same in all panels.
+#[derive(Default)]
+struct Palette {
+    names: Vec<(String, &'static str)>,
+    used: [usize; 3],
+}
+
+impl Palette {
+    fn color(&mut self, server: &Server) -> &'static str {
+        let name = base(server);
+        if let Some((_, color)) = self.names.iter().find(|(known, _)| known == name) {
+            return color;
+        }
+        let (shelf, colors): (usize, &[&'static str]) = match server.role {
+            Role::Floor => (0, &FLOORS),
+            Role::Ours(_) => (1, &OURS),
+            Role::Peer => (2, &PEERS),
+        };
+        let color = colors[self.used[shelf] % colors.len()];
+        self.used[shelf] += 1;
+        self.names.push((name.to_owned(), color));
+        color
+    }
+
+    fn legend(&self, top: f64) -> String {
+        let entry = |(index, (name, color)): (usize, &(String, &str))| {
+            let x = MARGIN + (index % legend_columns()) as f64 * LEGEND_COLUMN;
+            let y = top + (index / legend_columns()) as f64 * LEGEND_LINE;
+            let square = format!(
+                "<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"10\" height=\"10\" fill=\"{color}\"/>\n"
+            );
+            square + &text(x + 15.0, y + 9.0, "start", 11, name)
+        };
+        self.names.iter().enumerate().map(entry).collect()
+    }
+}
+
+fn legend_columns() -> usize {
+    ((WIDTH - 2.0 * MARGIN) / LEGEND_COLUMN) as usize
+}
+
+/// The server itself, with whatever beside it.
+fn base(server: &Server) -> &str {
+    server.name.strip_suffix(" + idle").unwrap_or(&server.name)
 }
 
 fn text(x: f64, y: f64, anchor: &str, size: u32, words: &str) -> String {
     let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     format!(
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
-         fill=\"#1f2328\">{words}</text>\n"
+        "<text class=\"words\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" \
+         font-size=\"{size}\">{words}</text>\n"
     )
 }
 
@@ -77,19 +172,31 @@ mod tests {
     use crate::table::tests::table;
 
     #[test]
-    fn each_measured_server_has_a_bar_as_long_as_its_ratio() {
-        let svg = bars("Echo", "a < b", &[table()]);
-        assert_eq!(svg.matches("<rect").count(), 1 + 2, "the ground and two bars");
-        assert!(svg.contains(">mainspring</text>") && svg.contains(">1.50</text>"), "{svg}");
-        assert!(!svg.contains("redis-server"), "what was not measured has no bar");
+    fn each_measured_server_has_a_bar_and_a_place_in_the_legend() {
+        let svg = bars(Kind::Echo, "a < b", &[table()]);
+        let (ground, measured) = (1, 5);
+        assert_eq!(svg.matches("<rect").count(), ground + 2 * measured, "{svg}");
+        assert_eq!(svg.matches(">mainspring ready</text>").count(), 2, "bar and legend");
+        assert!(svg.contains(">1.50</text>"), "{svg}");
+        assert!(!svg.contains("x-echo"), "what was not measured has no bar");
         assert!(svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
-        let width = |ratio: f64| format!("width=\"{:.1}\"", x(ratio) - LEFT);
-        assert!(svg.contains(&width(1.0)) && svg.contains(&width(1.5)), "{svg}");
+        assert!(svg.contains("prefers-color-scheme:dark") && svg.contains("floor = 1"));
     }
 
     #[test]
-    fn a_bar_beyond_the_edge_is_cut_and_says_so() {
-        assert!(bar(0.0, "a", 9.0, "#000").contains("9.00 (cut)"));
-        assert!(x(RATIO_MAX) < WIDTH);
+    fn memory_has_a_panel_of_its_own() {
+        let mut table = table();
+        table.cells[1].samples[0].resident_each = Some(1234.0);
+        let svg = bars(Kind::Idle, "", &[table]);
+        assert!(svg.contains("Resident memory") && svg.contains(">1234 (cut)</text>"), "{svg}");
+    }
+
+    #[test]
+    fn a_server_has_one_colour_with_and_without_idle_connections() {
+        let mut palette = Palette::default();
+        let server = Server::peer("tokio-echo");
+        assert_eq!(palette.color(&server), palette.color(&server.with_idle(5)));
+        assert_ne!(palette.color(&server), palette.color(&Server::peer("mio-echo")));
+        assert_eq!(palette.names.len(), 2);
     }
 }

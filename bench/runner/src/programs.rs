@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::pin::{Cores, spawn_on};
+use crate::contenders::{Server, Start};
+use crate::pin::spawn_on;
 
 /// A server that says nothing for so long will not come.
 const READY_MAX: Duration = Duration::from_secs(10);
@@ -24,24 +25,6 @@ pub(crate) struct Programs {
     pub(crate) redis_benchmark: Option<PathBuf>,
 }
 
-/// A server of the comparison.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// As it stands in the tables.
-    pub(crate) name: &'static str,
-    pub(crate) start: Start,
-}
-
-/// How a server is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// `runner serve NAME`
-    Own,
-    /// `mainspring COMMAND`
-    Mainspring(&'static str),
-    RedisServer,
-}
-
 /// A server that listens; it is ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -50,7 +33,7 @@ pub(crate) struct Running {
     pub(crate) address: String,
     /// A file to take away at the end.
     socket: Option<PathBuf>,
-    /// The last line on its standard error.
+    /// The error on its standard error, or the last line there.
     complaint: Arc<Mutex<String>>,
 }
 
@@ -73,21 +56,26 @@ impl Programs {
         })
     }
 
-    /// Whether there is what `start` needs.
-    pub(crate) fn has(&self, start: Start) -> bool {
-        match start {
-            Start::Own => true,
-            Start::Mainspring(_) => self.mainspring.is_some(),
+    /// Why there is no such server; `None`: there is.
+    pub(crate) fn lacks(&self, server: &Server) -> Option<&'static str> {
+        let is_there = match server.start {
+            Start::Own(_) => true,
+            Start::Mainspring { .. } => self.mainspring.is_some(),
             Start::RedisServer => self.redis_server.is_some(),
+        };
+        match (server.is_built(), is_there) {
+            (false, _) => Some("not built"),
+            (true, false) => Some("not installed"),
+            (true, true) => None,
         }
     }
 
-    /// Starts a server on its core and waits until it listens.
+    /// Starts a server on `cores` and waits until it listens.
     pub(crate) fn serve(
         &self,
         server: &Server,
         scheme: Scheme,
-        cores: Cores,
+        cores: &[usize],
     ) -> Result<Running, String> {
         let socket = (scheme == Scheme::Unix).then(|| {
             let name = format!("mainspring-bench-{}.sock", std::process::id());
@@ -105,9 +93,9 @@ impl Programs {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         // Where the address is known, nobody reads what the server prints.
         command.stdout(if fixed.is_none() { Stdio::piped() } else { Stdio::null() });
-        let mut child = spawn_on(cores.server, &mut command)
+        let mut child = spawn_on(cores, &mut command)
             .map_err(|error| format!("cannot start {}: {error}", server.name))?;
-        let complaint = last_line(child.stderr.take());
+        let complaint = complaint(child.stderr.take());
         let mut running = Running { child, address: String::new(), socket, complaint };
         running.address = match fixed {
             None => running.announced().map_err(|error| format!("{}: {error}", server.name))?,
@@ -124,15 +112,17 @@ impl Programs {
     fn command(&self, server: &Server, listen: &str) -> Result<(Command, Option<String>), String> {
         let lacking = || format!("{} is not installed", server.name);
         match server.start {
-            Start::Own => {
+            Start::Own(name) => {
                 let mut command = Command::new(&self.own);
-                command.args(["serve", server.name, "--listen", listen]);
+                command.args(["serve", name, "--listen", listen]);
                 Ok((command, None))
             }
-            Start::Mainspring(subcommand) => {
+            Start::Mainspring { command: subcommand, driver, loops } => {
                 let program = self.mainspring.as_ref().ok_or_else(lacking)?;
                 let mut command = Command::new(program);
-                command.args([subcommand, "--listen", listen]);
+                let offload = if server.offload { "?gro=1&gso=1" } else { "" };
+                command.args([subcommand, "--listen", &format!("{listen}{offload}")]);
+                command.args(["--driver", driver.name(), "--loops", &loops.to_string()]);
                 Ok((command, None))
             }
             Start::RedisServer => {
@@ -171,9 +161,11 @@ impl Running {
         let deadline = Instant::now() + READY_MAX;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = receiver
-                .recv_timeout(left)
-                .map_err(|_| format!("not ready; its last words: `{}`", self.complaint()))?;
+            let Ok(line) = receiver.recv_timeout(left) else {
+                // What it complained about may still be on its way to us.
+                std::thread::sleep(Duration::from_millis(50));
+                return Err(format!("not ready: {}", self.complaint()));
+            };
             if let Some(address) = ready_address(&line) {
                 return Ok(address.to_owned());
             }
@@ -191,14 +183,18 @@ impl Drop for Running {
     }
 }
 
-/// Reads to the end, so that the server never waits for us, and keeps the last line.
-fn last_line(stderr: Option<ChildStderr>) -> Arc<Mutex<String>> {
+/// Reads to the end, so that the server never waits for us, and keeps the line with the error, or
+/// the last one.
+fn complaint(stderr: Option<ChildStderr>) -> Arc<Mutex<String>> {
     let kept = Arc::new(Mutex::new(String::new()));
     let Some(stderr) = stderr else { return kept };
     let shared = Arc::clone(&kept);
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            *shared.lock().unwrap_or_else(PoisonError::into_inner) = line;
+            let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if !line.trim().is_empty() && !kept.starts_with("error") {
+                *kept = line;
+            }
         }
     });
     kept
@@ -232,6 +228,7 @@ fn wait_until_it_accepts(address: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contenders::Driver;
 
     #[test]
     fn the_address_is_read_from_the_line_of_any_server() {
@@ -245,10 +242,27 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_lacking() {
         let mut programs = Programs::find(Some("no-such-folder/mainspring".into())).unwrap();
-        assert!(!programs.has(Start::Mainspring("echo")));
+        let [ready, _] = Server::ours("echo");
+        assert_eq!(programs.lacks(&ready), Some("not installed"));
+        assert_eq!(programs.lacks(&Server::peer("no-such-echo")), Some("not built"));
+        assert_eq!(programs.lacks(&Server::floor("floor-echo")), None);
         programs.redis_server = None;
-        let server = Server { name: "redis-server", start: Start::RedisServer };
-        let error = programs.command(&server, "tcp://127.0.0.1:0").unwrap_err();
+        let error = programs.command(&Server::redis(), "tcp://127.0.0.1:0").unwrap_err();
         assert_eq!(error, "redis-server is not installed");
+    }
+
+    #[test]
+    fn ours_gets_its_driver_its_loops_and_what_datagrams_shall_do() {
+        let programs = Programs {
+            own: "runner".into(),
+            mainspring: Some("mainspring".into()),
+            redis_server: None,
+            redis_benchmark: None,
+        };
+        let server = Server::our("echo", Driver::Ring, 2).with_offload();
+        let (command, _) = programs.command(&server, "udp://127.0.0.1:0").unwrap();
+        let args: Vec<_> = command.get_args().collect();
+        let wanted = "echo --listen udp://127.0.0.1:0?gro=1&gso=1 --driver ring --loops 2";
+        assert_eq!(args, wanted.split(' ').collect::<Vec<_>>());
     }
 }

@@ -22,11 +22,29 @@ impl Spread {
         };
         Some(Self { median, min, max })
     }
+
+    /// All three as multiples of `base`.
+    pub(crate) fn over(self, base: f64) -> Option<Self> {
+        Some(Self {
+            median: ratio(self.median, base)?,
+            min: ratio(self.min, base)?,
+            max: ratio(self.max, base)?,
+        })
+    }
 }
 
 /// `value` as a multiple of `base`; `None` where that says nothing.
 pub(crate) fn ratio(value: f64, base: f64) -> Option<f64> {
     (base > 0.0 && value.is_finite()).then(|| value / base)
+}
+
+/// The quotient of two medians, and the least and the largest that the rounds would allow.
+pub(crate) fn quotient(above: Spread, below: Spread) -> Option<Spread> {
+    Some(Spread {
+        median: ratio(above.median, below.median)?,
+        min: ratio(above.min, below.max)?,
+        max: ratio(above.max, below.min)?,
+    })
 }
 
 #[cfg(test)]
@@ -47,5 +65,13 @@ mod tests {
         assert_eq!(ratio(3.0, 2.0), Some(1.5));
         assert_eq!(ratio(3.0, 0.0), None);
         assert_eq!(ratio(f64::NAN, 1.0), None);
+    }
+
+    #[test]
+    fn a_quotient_has_the_widest_spread() {
+        let spread = |median, min, max| Spread { median, min, max };
+        let quotient = quotient(spread(4.0, 3.0, 6.0), spread(2.0, 1.0, 3.0));
+        assert_eq!(quotient, Some(spread(2.0, 1.0, 6.0)));
+        assert_eq!(super::quotient(spread(4.0, 3.0, 6.0), spread(2.0, 0.0, 3.0)), None);
     }
 }

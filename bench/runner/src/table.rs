@@ -1,5 +1,7 @@
 //! Tables: the same rows as Markdown and as aligned text.
 
+use crate::cases::Case;
+use crate::contenders::Role;
 use crate::measure::{Cell, Sample};
 use crate::stats::{Spread, ratio};
 
@@ -13,102 +15,147 @@ const HEAD: &[&str] = &[
     "p99 us",
     "p99.9 us",
     "server busy",
-    "remarks",
+    "load CPU us/req",
 ];
+const RESIDENT: &str = "resident bytes per idle connection [min-max]";
+const REMARKS: &str = "remarks";
 
 /// The results of one case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
-    pub(crate) title: String,
+    pub(crate) case: Case,
     pub(crate) cells: Vec<Cell>,
 }
 
 impl Table {
-    /// Whether a round of any server stayed contended however often it was repeated.
-    pub(crate) fn is_contended(&self) -> bool {
-        self.cells.iter().flat_map(|cell| &cell.samples).any(|sample| sample.contended.is_some())
+    pub(crate) fn title(&self) -> String {
+        self.case.title()
     }
 
-    /// Processor time per request as multiples of the floor's, by server; empty without a floor.
-    pub(crate) fn ratios(&self) -> Vec<(&'static str, f64)> {
-        let of = |cell: &Cell| cell.spread(|sample| sample.server_us).map(|spread| spread.median);
-        let Some(floor) = self.cells.first().and_then(of) else { return Vec::new() };
-        let known = |cell: &Cell| Some((cell.server, ratio(of(cell)?, floor)?));
-        self.cells.iter().filter_map(known).collect()
+    /// What all are compared with.
+    pub(crate) fn floor(&self) -> Option<&Cell> {
+        self.cells.first()
+    }
+
+    /// Processor time per request as a multiple of the floor's.
+    pub(crate) fn ratio(&self, cell: &Cell) -> Option<f64> {
+        let median = |cell: &Cell| cell.server_us().map(|spread| spread.median);
+        ratio(median(cell)?, median(self.floor()?)?)
+    }
+
+    /// The measured cell of that role with the least processor time per request.
+    pub(crate) fn best(&self, is: impl Fn(Role) -> bool) -> Option<&Cell> {
+        let measured = self.cells.iter().filter(|cell| is(cell.server.role));
+        measured
+            .filter_map(|cell| Some((cell, cell.server_us()?.median)))
+            .min_by(|one, other| one.1.total_cmp(&other.1))
+            .map(|(cell, _)| cell)
+    }
+
+    pub(crate) fn best_peer(&self) -> Option<&Cell> {
+        self.best(|role| role == Role::Peer)
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("### {}\n\n", self.title);
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut rows = self.rows().into_iter();
-        text.push_str(&line(&rows.next().unwrap_or_default()));
-        text.push_str(&format!("|{}\n", "---|".repeat(HEAD.len())));
-        rows.for_each(|row| text.push_str(&line(&row)));
+        let mut text = format!("### {}\n\n", self.title());
+        text.push_str(&markdown_rows(&self.rows()));
         text
     }
 
     pub(crate) fn text(&self) -> String {
-        let rows = self.rows();
-        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-        let mut text = format!("{}\n", self.title);
-        for row in &rows {
-            let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
-            text.push('\n');
-        }
-        text
+        format!("{}\n{}", self.title(), aligned_rows(&self.rows()))
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
-        let median =
-            |cell: &Cell, of: fn(&Sample) -> f64| cell.spread(of).map(|spread| spread.median);
-        let floor = self.cells.first();
-        let mut rows = vec![HEAD.iter().map(|name| (*name).to_owned()).collect()];
+        let has_idle = self.cells.iter().any(|cell| cell.resident_each().is_some());
+        let mut head: Vec<String> = HEAD.iter().map(|name| (*name).to_owned()).collect();
+        if has_idle {
+            head.push(RESIDENT.to_owned());
+        }
+        head.push(REMARKS.to_owned());
+        let mut rows = vec![head];
         for cell in &self.cells {
-            let against = |of: fn(&Sample) -> f64| {
-                let both = median(cell, of).zip(floor.and_then(|floor| median(floor, of)));
-                let multiple = both.and_then(|(value, base)| ratio(value, base));
-                multiple.map_or_else(|| "-".to_owned(), |multiple| format!("{multiple:.2}"))
-            };
-            rows.push(vec![
-                cell.server.to_owned(),
-                shown(cell.spread(|sample| sample.server_us), micros),
-                against(|sample| sample.server_us),
-                shown(cell.spread(|sample| sample.per_second), thousands),
-                against(|sample| sample.per_second),
-                plain(median(cell, |sample| sample.p50_us)),
-                plain(median(cell, |sample| sample.p99_us)),
-                plain(median(cell, |sample| sample.p999_us.unwrap_or(f64::NAN))),
-                median(cell, |sample| sample.server_busy)
-                    .map_or_else(|| "-".to_owned(), |busy| format!("{busy:.2}")),
-                cell.remarks(),
-            ]);
+            let mut row = self.row(cell);
+            if has_idle {
+                row.push(shown(cell.resident_each(), thousands));
+            }
+            row.push(self.remarks(cell));
+            rows.push(row);
         }
         rows
     }
-}
 
-impl Cell {
-    fn spread(&self, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        Spread::of(&self.samples.iter().map(of).collect::<Vec<_>>())
+    fn row(&self, cell: &Cell) -> Vec<String> {
+        let median =
+            |cell: &Cell, of: fn(&Sample) -> f64| cell.spread(of).map(|spread| spread.median);
+        let against = |of: fn(&Sample) -> f64| {
+            let both = median(cell, of).zip(self.floor().and_then(|floor| median(floor, of)));
+            multiple(both.and_then(|(value, base)| ratio(value, base)))
+        };
+        vec![
+            cell.server.name.clone(),
+            shown(cell.server_us(), micros),
+            against(|sample| sample.server_us),
+            shown(cell.spread(|sample| sample.per_second), thousands),
+            against(|sample| sample.per_second),
+            plain(median(cell, |sample| sample.p50_us)),
+            plain(median(cell, |sample| sample.p99_us)),
+            plain(median(cell, |sample| sample.p999_us.unwrap_or(f64::NAN))),
+            multiple(median(cell, |sample| sample.server_busy)),
+            median(cell, |sample| sample.load_us.unwrap_or(f64::NAN))
+                .filter(|value| value.is_finite())
+                .map_or_else(|| "-".to_owned(), micros),
+        ]
     }
 
-    fn remarks(&self) -> String {
-        let mut remarks: Vec<String> = self.failure.iter().cloned().collect();
-        let contended: Vec<&String> =
-            self.samples.iter().filter_map(|sample| sample.contended.as_ref()).collect();
-        if let Some(why) = contended.first() {
-            let (count, all) = (contended.len(), self.samples.len());
+    fn remarks(&self, cell: &Cell) -> String {
+        let mut remarks: Vec<String> = Vec::new();
+        if self.best_peer().is_some_and(|best| best.server.name == cell.server.name) {
+            remarks.push("best peer".to_owned());
+        }
+        remarks.extend(cell.failure.clone());
+        if let Some(why) = cell.samples.iter().find_map(|sample| sample.contended.as_ref()) {
+            let (count, all) = (cell.contended(), cell.samples.len());
             remarks.push(format!("contended in {count} of {all} rounds ({why})"));
         }
-        let lost: u64 = self.samples.iter().map(|sample| sample.lost).sum();
+        let lost: u64 = cell.samples.iter().map(|sample| sample.lost).sum();
         if lost > 0 {
             remarks.push(format!("{lost} lost"));
         }
         // A failure may hold what would end a cell of Markdown.
         remarks.join("; ").replace('|', "/").replace('\n', " ")
     }
+}
+
+impl Cell {
+    pub(crate) fn resident_each(&self) -> Option<Spread> {
+        let values: Vec<f64> =
+            self.samples.iter().filter_map(|sample| sample.resident_each).collect();
+        Spread::of(&values)
+    }
+}
+
+/// The first row is the head.
+pub(crate) fn markdown_rows(rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let Some((head, rest)) = rows.split_first() else { return String::new() };
+    let mut text = line(head);
+    text.push_str(&format!("|{}\n", "---|".repeat(head.len())));
+    rest.iter().for_each(|row| text.push_str(&line(row)));
+    text
+}
+
+pub(crate) fn aligned_rows(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 fn shown(spread: Option<Spread>, number: fn(f64) -> String) -> String {
@@ -120,8 +167,13 @@ fn shown(spread: Option<Spread>, number: fn(f64) -> String) -> String {
     )
 }
 
-fn micros(value: f64) -> String {
-    format!("{value:.3}")
+/// Three digits behind the point, and more for what is less than a tenth.
+pub(crate) fn micros(value: f64) -> String {
+    if value < 0.1 { format!("{value:.4}") } else { format!("{value:.3}") }
+}
+
+pub(crate) fn multiple(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 
 fn plain(value: Option<f64>) -> String {
@@ -132,8 +184,8 @@ fn plain(value: Option<f64>) -> String {
 
 /// `1234567.8` as `1,234,568`.
 fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut text = if value <= -0.5 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
@@ -146,32 +198,44 @@ fn thousands(value: f64) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::cases::Kind;
+    use crate::contenders::Server;
 
     pub(crate) fn sample(server_us: f64) -> Sample {
         Sample {
             per_second: 1e6 / server_us,
             server_us,
+            load_us: Some(1.5),
             server_busy: 0.9,
             p50_us: 100.0,
             p99_us: 200.0,
-            p999_us: None,
-            lost: 0,
-            contended: None,
+            ..Sample::default()
         }
     }
 
+    pub(crate) fn cell(server: Server, times: &[f64]) -> Cell {
+        Cell { server, samples: times.iter().copied().map(sample).collect(), failure: None }
+    }
+
+    /// The case of `kind` with that title.
+    pub(crate) fn case(kind: Kind, title: &str) -> Case {
+        let mut cases = kind.cases(false).into_iter();
+        cases.find(|case| case.title() == title).unwrap_or_else(|| panic!("no case {title}"))
+    }
+
     pub(crate) fn table() -> Table {
-        let cell = |server, times: &[f64], failure: Option<&str>| Cell {
-            server,
-            samples: times.iter().copied().map(sample).collect(),
-            failure: failure.map(str::to_owned),
-        };
+        let [ready, ring] = Server::ours("echo");
+        let not_there =
+            Cell { failure: Some("not built".to_owned()), ..cell(Server::peer("x-echo"), &[]) };
         Table {
-            title: "tcp 64 B 50c x1".to_owned(),
+            case: case(Kind::Echo, "tcp 64 B 50c x1"),
             cells: vec![
-                cell("floor-echo", &[4.0, 5.0, 3.0], None),
-                cell("mainspring", &[5.0, 6.0, 7.0], None),
-                cell("redis-server", &[], Some("not installed")),
+                cell(Server::floor("floor-echo"), &[4.0, 5.0, 3.0]),
+                cell(ready, &[5.0, 6.0, 7.0]),
+                cell(ring, &[4.0, 3.9, 4.2]),
+                cell(Server::peer("mio-echo"), &[4.4, 4.2, 4.3]),
+                cell(Server::peer("tokio-echo"), &[5.0, 5.1, 5.2]),
+                not_there,
             ],
         }
     }
@@ -179,16 +243,34 @@ pub(crate) mod tests {
     #[test]
     fn a_row_has_the_median_its_spread_and_the_ratio_to_the_floor() {
         let text = table().markdown();
-        let row = text.lines().find(|line| line.starts_with("| mainspring")).unwrap();
+        let row = text.lines().find(|line| line.starts_with("| mainspring ready")).unwrap();
         assert_eq!(
             row,
-            "| mainspring | 6.000 [5.000-7.000] | 1.50 | 166,667 [142,857-200,000] | 0.67 | 100 | 200 | - | 0.90 |  |"
+            "| mainspring ready | 6.000 [5.000-7.000] | 1.50 | 166,667 [142,857-200,000] | 0.67 \
+             | 100 | 200 | - | 0.90 | 1.500 |  |"
         );
         assert!(text.contains("| floor-echo | 4.000 [3.000-5.000] | 1.00 |"), "{text}");
-        assert!(text.contains("| - | not installed |"), "{text}");
+        assert!(text.contains("| - | not built |"), "{text}");
         let bars = |line: &str| line.matches('|').count();
         let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert!(lines.iter().all(|line| bars(line) == HEAD.len() + 1), "{text}");
+        assert!(lines.iter().all(|line| bars(line) == HEAD.len() + 2), "{text}");
+    }
+
+    #[test]
+    fn the_best_peer_is_marked_and_no_other() {
+        let text = table().markdown();
+        let marked: Vec<&str> = text.lines().filter(|line| line.contains("best peer")).collect();
+        assert_eq!(marked.len(), 1, "{text}");
+        assert!(marked[0].starts_with("| mio-echo |"), "{text}");
+    }
+
+    #[test]
+    fn memory_has_a_column_where_there_were_idle_connections() {
+        let mut table = table();
+        assert!(!table.markdown().contains(RESIDENT));
+        table.cells[1].samples[0].resident_each = Some(1234.0);
+        let text = table.markdown();
+        assert!(text.contains(RESIDENT) && text.contains("| 1,234 [1,234-1,234] |"), "{text}");
     }
 
     #[test]
@@ -204,19 +286,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_contended_round_is_remarked_and_seen() {
+    fn a_contended_round_is_remarked() {
         let mut table = table();
-        assert!(!table.is_contended());
         table.cells[1].samples[0].contended = Some("others".to_owned());
-        assert!(table.is_contended());
+        assert_eq!(table.cells[1].contended(), 1);
         assert!(table.markdown().contains("contended in 1 of 3 rounds (others)"));
-        assert_eq!(table.ratios(), [("floor-echo", 1.0), ("mainspring", 1.5)]);
     }
 
     #[test]
-    fn thousands_are_parted() {
+    fn numbers_are_written_for_people() {
         assert_eq!(thousands(1_234_567.8), "1,234,568");
         assert_eq!(thousands(999.4), "999");
-        assert_eq!(thousands(100_000.0), "100,000");
+        assert_eq!(thousands(-100_000.0), "-100,000");
+        assert_eq!(micros(0.04123), "0.0412");
+        assert_eq!(micros(4.5), "4.500");
     }
 }

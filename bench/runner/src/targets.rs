@@ -1,0 +1,304 @@
+//! What is to be reached, and whether the same run reached it.
+
+use bench_load::ProtocolName;
+
+use crate::cases::{Case, Kind, Tool};
+use crate::contenders::{Driver, Role};
+use crate::measure::Cell;
+use crate::programs::Scheme;
+use crate::stats::{Spread, quotient};
+use crate::table::{Table, markdown_rows};
+
+const RESIDENT_MAX: f64 = 250.0;
+const BESIDE_IDLE_MAX: f64 = 1.02;
+/// Datagrams per second of processor time in bursts, as a multiple of the plain floor's.
+const BURSTS_MIN: f64 = 10.0;
+
+/// One target in one case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) case: String,
+    /// What is set against what.
+    pub(crate) what: String,
+    pub(crate) wanted: Wanted,
+    /// `None`: one of the two was not measured. The median is the quotient of the medians, the ends
+    /// are what the rounds would allow.
+    pub(crate) reached: Option<Spread>,
+}
+
+/// What a figure has to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wanted {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// How it came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Pass,
+    Miss,
+    /// A miss that other rounds of the same run could have passed.
+    MissWithinSpread,
+    NotMeasured,
+}
+
+impl Verdict {
+    pub(crate) fn outcome(&self) -> Outcome {
+        let Some(Spread { median, min, max }) = self.reached else { return Outcome::NotMeasured };
+        let (reached, in_spread) = match self.wanted {
+            Wanted::AtMost(limit) => (median <= limit, min <= limit),
+            Wanted::AtLeast(limit) => (median >= limit, max >= limit),
+        };
+        match (reached, in_spread) {
+            (true, _) => Outcome::Pass,
+            (false, true) => Outcome::MissWithinSpread,
+            (false, false) => Outcome::Miss,
+        }
+    }
+}
+
+impl Outcome {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Miss => "**miss**",
+            Self::MissWithinSpread => "**miss** (spreads overlap)",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// The targets of a kind, judged by its tables.
+pub(crate) fn judge(kind: Kind, tables: &[Table]) -> Vec<Verdict> {
+    tables.iter().flat_map(|table| judge_table(kind, table)).collect()
+}
+
+/// A line that counts, and a table.
+pub(crate) fn markdown(verdicts: &[Verdict]) -> String {
+    if verdicts.is_empty() {
+        return "No targets are set: the figures are reported as they are.\n".to_owned();
+    }
+    let count =
+        |wanted: Outcome| verdicts.iter().filter(|verdict| verdict.outcome() == wanted).count();
+    let (passed, unknown) = (count(Outcome::Pass), count(Outcome::NotMeasured));
+    let missed = verdicts.len() - passed - unknown;
+    let mut rows = vec![
+        ["case", "what", "wanted", "reached [possible]", "verdict"].map(str::to_owned).to_vec(),
+    ];
+    for verdict in verdicts {
+        rows.push(vec![
+            verdict.case.clone(),
+            verdict.what.clone(),
+            match verdict.wanted {
+                Wanted::AtMost(limit) => format!("<= {limit}"),
+                Wanted::AtLeast(limit) => format!(">= {limit}"),
+            },
+            verdict.reached.map_or_else(
+                || "-".to_owned(),
+                |Spread { median, min, max }| format!("{median:.3} [{min:.2}-{max:.2}]"),
+            ),
+            verdict.outcome().text().to_owned(),
+        ]);
+    }
+    format!(
+        "Targets: {passed} reached, {missed} missed, {unknown} not measured.\n\n{}",
+        markdown_rows(&rows)
+    )
+}
+
+fn judge_table(kind: Kind, table: &Table) -> Vec<Verdict> {
+    let case = &table.case;
+    match kind {
+        Kind::Echo => {
+            let limit = if case.depth == 1 && case.scheme == Scheme::Tcp { 1.03 } else { 1.05 };
+            let drivers: &[Driver] =
+                if case.scheme == Scheme::Tcp { &[Driver::Ready] } else { &Driver::ALL };
+            let mut verdicts = over_floor(table, drivers, limit);
+            verdicts.push(over_best_peer(table));
+            verdicts
+        }
+        Kind::Redis => redis(table),
+        Kind::Http => {
+            let mut verdicts = over_floor(table, &Driver::ALL, 1.10);
+            verdicts.push(over_best_peer(table));
+            verdicts
+        }
+        Kind::Udp if table.cells.iter().any(|cell| cell.server.offload) => bursts(table),
+        Kind::Udp => over_floor(table, &Driver::ALL, 1.02),
+        Kind::Idle => idle(table),
+        Kind::Scale => Vec::new(),
+    }
+}
+
+fn over_floor(table: &Table, drivers: &[Driver], limit: f64) -> Vec<Verdict> {
+    let floor = table.floor();
+    let one = |driver: &Driver| {
+        let ours = ours(table, *driver);
+        let reached = both(ours, floor, Cell::server_us);
+        let name = floor.map_or("floor", |floor| &floor.server.name);
+        verdict(&table.case, format!("{} / {name}", driver.name()), Wanted::AtMost(limit), reached)
+    };
+    drivers.iter().map(one).collect()
+}
+
+fn over_best_peer(table: &Table) -> Verdict {
+    let ours = table.best(|role| matches!(role, Role::Ours(_)));
+    let peer = table.best_peer();
+    let name = |cell: Option<&Cell>| cell.map_or("-", |cell| &cell.server.name).to_owned();
+    let what = format!("best of ours ({}) / best peer ({})", name(ours), name(peer));
+    verdict(&table.case, what, Wanted::AtMost(1.0), both(ours, peer, Cell::server_us))
+}
+
+fn redis(table: &Table) -> Vec<Verdict> {
+    let case = &table.case;
+    let limit = if case.depth == 1 { 1.05 } else { 1.5 };
+    let mut verdicts = over_floor(table, &Driver::ALL, limit);
+    if case.tool == Tool::RedisBenchmark {
+        let wanted = if case.protocol == ProtocolName::Set { 3.5 } else { 2.5 };
+        let peer = table.cells.iter().find(|cell| cell.server.name == "redis-server");
+        verdicts.extend(Driver::ALL.map(|driver| {
+            let per_second = |cell: &Cell| cell.spread(|sample| sample.per_second);
+            let reached = both(ours(table, driver), peer, per_second);
+            let what = format!("req/s of {} / redis-server", driver.name());
+            verdict(case, what, Wanted::AtLeast(wanted), reached)
+        }));
+    }
+    verdicts
+}
+
+fn bursts(table: &Table) -> Vec<Verdict> {
+    let one = |driver: Driver| {
+        // The other way round: datagrams per second of processor time.
+        let reached = both(table.floor(), ours(table, driver), Cell::server_us);
+        let what = format!("datagrams per CPU second, {} / floor-udp, plain", driver.name());
+        verdict(&table.case, what, Wanted::AtLeast(BURSTS_MIN), reached)
+    };
+    Driver::ALL.map(one).to_vec()
+}
+
+fn idle(table: &Table) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for driver in Driver::ALL {
+        let alone = ours(table, driver);
+        let beside = table
+            .cells
+            .iter()
+            .find(|cell| cell.server.role == Role::Ours(driver) && cell.server.idle > 0);
+        let resident = beside.and_then(Cell::resident_each);
+        let what = format!("{}: resident bytes per idle connection", driver.name());
+        verdicts.push(verdict(&table.case, what, Wanted::AtMost(RESIDENT_MAX), resident));
+        let what = format!("{}: beside idle ones / alone", driver.name());
+        let reached = both(beside, alone, Cell::server_us);
+        verdicts.push(verdict(&table.case, what, Wanted::AtMost(BESIDE_IDLE_MAX), reached));
+    }
+    verdicts
+}
+
+/// Ours with that driver; without idle connections, where there are both.
+fn ours(table: &Table, driver: Driver) -> Option<&Cell> {
+    table.cells.iter().find(|cell| cell.server.role == Role::Ours(driver) && cell.server.idle == 0)
+}
+
+fn both(
+    above: Option<&Cell>,
+    below: Option<&Cell>,
+    of: impl Fn(&Cell) -> Option<Spread>,
+) -> Option<Spread> {
+    quotient(of(above?)?, of(below?)?)
+}
+
+fn verdict(case: &Case, what: String, wanted: Wanted, reached: Option<Spread>) -> Verdict {
+    Verdict { case: case.title(), what, wanted, reached }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contenders::Server;
+    use crate::table::tests::{case, cell, table};
+
+    #[test]
+    fn echo_is_judged_by_the_floor_and_the_best_peer() {
+        let verdicts = judge(Kind::Echo, &[table()]);
+        assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+        assert_eq!(verdicts[0].what, "ready / floor-echo");
+        assert_eq!(verdicts[0].wanted, Wanted::AtMost(1.03));
+        assert_eq!(verdicts[0].reached.unwrap().median, 1.5);
+        // Its best round was as good as the worst of the floor.
+        assert_eq!(verdicts[0].outcome(), Outcome::MissWithinSpread);
+        assert_eq!(verdicts[1].what, "best of ours (mainspring ring) / best peer (mio-echo)");
+        assert_eq!(verdicts[1].outcome(), Outcome::Pass);
+        let text = markdown(&verdicts);
+        assert!(text.starts_with("Targets: 1 reached, 1 missed, 0 not measured."), "{text}");
+    }
+
+    #[test]
+    fn a_deeper_pipeline_may_cost_more() {
+        let table = Table { case: case(Kind::Echo, "tcp 64 B 50c x16"), ..table() };
+        assert_eq!(judge(Kind::Echo, &[table])[0].wanted, Wanted::AtMost(1.05));
+    }
+
+    #[test]
+    fn throughput_is_set_against_redis_server() {
+        let [ready, ring] = Server::ours("redis");
+        let not_there = Cell { failure: Some("no".to_owned()), ..cell(ring, &[]) };
+        let table = Table {
+            case: case(Kind::Redis, "redis-benchmark set 50c x128"),
+            cells: vec![
+                cell(Server::floor("floor-resp"), &[1.0, 1.0]),
+                cell(ready, &[1.2, 1.2]),
+                not_there,
+                cell(Server::redis(), &[3.6, 3.6]),
+            ],
+        };
+        let verdicts = judge(Kind::Redis, &[table]);
+        let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
+        assert_eq!(verdicts[2].wanted, Wanted::AtLeast(3.5));
+        assert!((verdicts[2].reached.unwrap().median - 3.0).abs() < 1e-9);
+        assert_eq!(
+            outcomes,
+            [Outcome::Pass, Outcome::NotMeasured, Outcome::Miss, Outcome::NotMeasured]
+        );
+    }
+
+    #[test]
+    fn bursts_are_judged_by_what_a_second_of_processor_time_carries() {
+        let cells = crate::contenders::bursts()
+            .into_iter()
+            .zip([2.0, 0.05, 0.1, 0.4])
+            .map(|(server, us)| cell(server, &[us]))
+            .collect();
+        let table = Table { case: case(Kind::Udp, "udp 64 B 1c x512, GRO and GSO"), cells };
+        let verdicts = judge(Kind::Udp, &[table]);
+        assert!((verdicts[0].reached.unwrap().median - 20.0).abs() < 1e-9);
+        assert_eq!(verdicts[0].outcome(), Outcome::Pass);
+        assert_eq!(verdicts[1].outcome(), Outcome::Miss);
+    }
+
+    #[test]
+    fn idle_connections_are_judged_by_memory_and_by_what_they_cost_others() {
+        let title = "tcp 64 B 50c x1, alone and beside 15,000 idle";
+        let mut cells: Vec<Cell> = crate::contenders::crowded(15_000)
+            .into_iter()
+            .map(|server| {
+                let us = if server.idle > 0 { 4.2 } else { 4.0 };
+                cell(server, &[us])
+            })
+            .collect();
+        for cell in cells.iter_mut().filter(|cell| cell.server.idle > 0) {
+            cell.samples[0].resident_each = Some(200.0);
+        }
+        let verdicts = judge(Kind::Idle, &[Table { case: case(Kind::Idle, title), cells }]);
+        let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
+        assert_eq!(outcomes, [Outcome::Pass, Outcome::Miss, Outcome::Pass, Outcome::Miss]);
+        assert!((verdicts[1].reached.unwrap().median - 1.05).abs() < 1e-9);
+    }
+
+    #[test]
+    fn scaling_is_only_reported() {
+        let table = Table { case: Kind::Scale.cases(true).remove(0), ..table() };
+        assert!(judge(Kind::Scale, &[table]).is_empty());
+        assert!(markdown(&[]).starts_with("No targets"));
+    }
+}
