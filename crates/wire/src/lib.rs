@@ -18,7 +18,12 @@
 //! | by lengths | [`LengthPrefix`] | u8 to u64 of both byte orders, varint, varlong |
 //! | RESP | [`resp`] | Redis commands as redis-server 7 reads them; replies of RESP2 both ways, of RESP3 outwards |
 //! | HTTP/1.1 | [`http1`] | heads and bodies of requests; heads of responses |
+//! | the PROXY protocol | [`proxy`] | whom a proxy speaks for, versions 1 and 2, both ways |
+//! | single values | [`primitive`] | booleans, integers, floats, varints, byte arrays, strings |
 //! | single numbers | [`varint`] | LEB128 of 32 and 64 bits |
+//!
+//! Of these [`blocking`] has extension traits on `std::io::{Read, Write}` for code that may wait; it
+//! is the one module that knows of readers and writers, and does nothing but call those it is given.
 //!
 //! # Example
 //!
@@ -59,11 +64,14 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings))))]
 
+pub mod blocking;
 mod codec;
 mod decimal;
 pub mod framing;
 pub mod fuzz;
 pub mod http1;
+pub mod primitive;
+pub mod proxy;
 pub mod resp;
 pub mod varint;
 

@@ -64,14 +64,22 @@ pub fn encode_u32(value: u32, out: &mut Vec<u8>) -> usize {
 }
 
 /// Appends the shortest form of `value`, and returns its length: 1 to 10 bytes.
-pub fn encode_u64(mut value: u64, out: &mut Vec<u8>) -> usize {
-    let start = out.len();
+pub fn encode_u64(value: u64, out: &mut Vec<u8>) -> usize {
+    let (bytes, length) = array_u64(value);
+    out.extend_from_slice(&bytes[..length]);
+    length
+}
+
+/// The shortest form of `value` in the first bytes of an array, and its length.
+pub(crate) fn array_u64(mut value: u64) -> ([u8; U64_BYTES_MAX], usize) {
+    let (mut bytes, mut last) = ([0; U64_BYTES_MAX], 0);
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        bytes[last] = value as u8 | 0x80;
         value >>= 7;
+        last += 1;
     }
-    out.push(value as u8);
-    out.len() - start
+    bytes[last] = value as u8;
+    (bytes, last + 1)
 }
 
 /// Appends `value` in 32-bit two's complement, and returns its length: 1 to 5 bytes.
