@@ -137,7 +137,15 @@ impl Outbox {
     /// # Panics
     ///
     /// If fewer bytes are queued.
-    pub fn advance(&mut self, mut count: usize) {
+    pub fn advance(&mut self, count: usize) {
+        if self.ahead.is_none() && count == self.tail.len() {
+            // The usual reply has left at once.
+            return self.tail.clear();
+        }
+        self.advance_in_parts(count);
+    }
+
+    fn advance_in_parts(&mut self, mut count: usize) {
         assert!(count <= self.queued(), "a driver sent more than was queued");
         if let Some(ahead) = &mut self.ahead {
             count = ahead.advance(count);
@@ -169,6 +177,26 @@ impl Outbox {
             return None;
         }
         Some(Chunk::Owned { bytes: std::mem::take(&mut self.tail), sent: 0 })
+    }
+
+    /// As [`pop`](Outbox::pop), but takes at most `limit` bytes: a longer run is cut without copying
+    /// it, and its rest stays at the front.
+    pub fn pop_up_to(&mut self, limit: usize) -> Option<Chunk> {
+        let chunk = self.pop()?;
+        if chunk.remaining().len() <= limit {
+            return Some(chunk);
+        }
+        let mut bytes = match chunk {
+            Chunk::Owned { bytes, sent } => {
+                let mut bytes = Bytes::from(bytes);
+                bytes.advance(sent);
+                bytes
+            }
+            Chunk::Shared(bytes) => bytes,
+        };
+        let front = bytes.split_to(limit);
+        self.ahead.get_or_insert_default().push_front(Chunk::Shared(bytes));
+        Some(Chunk::Shared(front))
     }
 
     /// Whether the tail holds memory, used or not.
@@ -222,6 +250,11 @@ impl Ahead {
             self.len += len;
             self.chunks.push_back(chunk);
         }
+    }
+
+    fn push_front(&mut self, chunk: Chunk) {
+        self.len += chunk.remaining().len();
+        self.chunks.push_front(chunk);
     }
 
     fn pop(&mut self) -> Option<Chunk> {
@@ -282,6 +315,26 @@ mod tests {
         outbox.tail().extend_from_slice(b"gh");
         assert_eq!(gather(&outbox), b"cdefgh");
         assert_eq!(outbox.contiguous(), None);
+    }
+
+    #[test]
+    fn a_long_run_is_taken_in_parts() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut outbox = Outbox::new();
+        outbox.tail().extend_from_slice(&bytes);
+        outbox.advance(6);
+        outbox.push_shared(Bytes::from(bytes.clone()));
+        outbox.tail().extend_from_slice(b"end");
+        let mut taken = Vec::new();
+        for limit in [100, 150, 1, 300, 300] {
+            let before = outbox.queued();
+            let chunk = outbox.pop_up_to(limit).unwrap();
+            let len = chunk.remaining().len();
+            assert!((1..=limit).contains(&len) && outbox.queued() == before - len);
+            taken.extend_from_slice(chunk.remaining());
+        }
+        assert_eq!(taken, [&bytes[6..], &bytes, b"end"].concat());
+        assert!(outbox.is_empty() && outbox.pop_up_to(1).is_none());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod poll;
 pub(crate) mod settings;
 mod stream;
 mod table;
+mod transfer;
 #[cfg(unix)]
 pub(crate) mod unix_path;
 

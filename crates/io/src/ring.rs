@@ -1,23 +1,122 @@
-//! The driver over the completion ring of Linux (io_uring).
+//! The driver over the completion ring of Linux, io_uring(7).
+//!
+//! Standing orders become operations that stay in the kernel and complete again and again; what
+//! they bring arrives in memory that the kernel was lent beforehand. A warm turn is one system call,
+//! whatever happens in it: it hands over the sends of the last turn and fetches what has completed.
+//!
+//! ```text
+//!   listen, recv_start, send, connect, close
+//!        |                                                       memory of the driver
+//!        v   operations                                  +----------------------------------+
+//!      Queue ------------------------------> kernel ---->| Buffers: what arrives            |
+//!        ^                                     |   <-----| Sends: what leaves               |
+//!        |   completions, by Token             |         +----------------------------------+
+//!      serve <---------------------------------+
+//!        |
+//!        +--> Sink        reports (close, release) --> Sink
+//! ```
+//!
+//! What was looked at and left out:
+//!
+//! * **Registered ring descriptor** (`IORING_REGISTER_RING_FDS`): it saves the look-up of one
+//!   descriptor per turn, which is not to be seen in any measurement, and belongs to the thread
+//!   rather than to the driver, which may be dropped on another one.
+//! * **Zero copy** (`IORING_OP_SEND_ZC`): the loopback device copies all the same, so that it only
+//!   adds a second completion; see the figures in the bench's README.
+//! * **Bundles** (`IORING_RECVSEND_BUNDLE`): one completion for several buffers. Buffers of the
+//!   size of a whole read make it a rare case.
 
+mod accept;
+mod buffers;
+mod closing;
+mod connect;
+mod datagram;
+mod operations;
 mod probe;
+mod queue;
+mod receive;
+mod send;
+mod sends;
+mod table;
+mod token;
+mod turn;
+mod wake;
 
+use crate::ready::datagram::{Batches, DatagramSocket};
+use crate::ready::listener::Listener;
+use crate::ready::settings;
+use crate::wake::WakeFlag;
 use crate::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream,
     RingUnavailable, SendState, Sink, SocketOptions,
 };
-use io_uring::IoUring;
+use buffers::Buffers;
+use closing::Broken;
+use connect::Handshakes;
+use datagram::Layout;
+use operations::Operation;
 use probe::Features;
-use std::io;
-use std::net::IpAddr;
+use queue::Queue;
+use sends::Sends;
+use socket2::SockRef;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Shutdown};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+use table::{Socket, State, Table};
+use token::{Kind, Token};
+use turn::Report;
+use wake::EventCounter;
+
+/// The group of the buffers that streams receive into.
+const STREAMS: u16 = 0;
+/// Smaller buffers would cost more completions than they save memory.
+const SMALLEST_BUFFER: usize = 512;
+/// What the buffers of a driver come to, unless that were too few or too many of them. Pages that
+/// nothing has arrived in do not exist.
+const BUFFER_BYTES: usize = 4 << 20;
+const FEWEST_BUFFERS: usize = 16;
+const MOST_BUFFERS: usize = 1024;
 
 /// The kernel as a [`Driver`], by completions.
+///
+/// It is opened on any thread and belongs to the one that polls it first: elsewhere `poll` fails
+/// from then on. Dropping it there ends what is under way in good order; dropping it elsewhere does
+/// too, but gives the memory that the kernel may still use up for lost.
+#[derive(Debug)]
 pub struct RingDriver {
-    ring: IoUring,
-    features: Features,
+    // The first field, so that the ring is gone before the memory that it uses.
+    queue: Queue,
+    buffers: Option<Buffers>,
+    datagram_buffers: Option<Buffers>,
+    layout: Box<Layout>,
+    sends: Sends,
+    handshakes: Handshakes,
+    table: Table,
+    wake: Arc<WakeFlag<EventCounter>>,
+    /// What is to be told in the next poll, in order.
+    reports: VecDeque<Report>,
+    /// Connections that the kernel has accepted and nobody has been told of, with their listeners.
+    accepts: VecDeque<(Token, OwnedFd)>,
+    /// Listeners that rest after a failed accept.
+    resting: Vec<Key>,
+    /// Datagram sockets whose sends the system has no memory for.
+    starved: Vec<Key>,
+    /// Streams that may have to be watched because they do not receive.
+    unwatched: Vec<Key>,
+    /// Streams whose sends have failed.
+    broken: Vec<Broken>,
+    /// Sockets that are closed as soon as no operation on its way to the kernel names them.
+    doomed: Vec<Socket>,
+    batches: Batches,
     limits: DriverLimits,
+    /// As told by the last `begin`.
+    now: Instant,
+    /// Whether the last poll fetched completions: two in a row must not do without.
+    fetched: bool,
 }
 
 impl RingDriver {
@@ -27,64 +126,208 @@ impl RingDriver {
     ///
     /// If this process cannot have a ring, and why.
     pub fn new(limits: DriverLimits) -> Result<Self, RingUnavailable> {
+        Self::with_features(limits, Features::of)
+    }
+
+    /// A driver that uses only what the ring of the oldest kernel has that it runs on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](RingDriver::new).
+    pub fn plain(limits: DriverLimits) -> Result<Self, RingUnavailable> {
+        Self::with_features(limits, |_| Features::NONE)
+    }
+
+    fn with_features(
+        limits: DriverLimits,
+        features: impl FnOnce(&io_uring::Parameters) -> Features,
+    ) -> Result<Self, RingUnavailable> {
         let ring = probe::open()?;
-        let features = Features::of(ring.params());
-        Ok(Self { ring, features, limits })
+        let features = features(ring.params());
+        let buffers = open_buffers(&ring, &limits, features)
+            .map_err(|error| RingUnavailable::at("rings of buffers", error))?;
+        let counter = EventCounter::new().map_err(|error| RingUnavailable::at("eventfd", error))?;
+        let wake = WakeFlag::new(counter);
+        let mut driver = Self {
+            queue: Queue::new(ring),
+            buffers: Some(buffers),
+            datagram_buffers: None,
+            layout: Box::default(),
+            sends: Sends::default(),
+            handshakes: Handshakes::default(),
+            table: Table::default(),
+            wake,
+            reports: VecDeque::new(),
+            accepts: VecDeque::new(),
+            resting: Vec::new(),
+            starved: Vec::new(),
+            unwatched: Vec::new(),
+            broken: Vec::new(),
+            doomed: Vec::new(),
+            batches: Batches::new(),
+            now: clock(),
+            fetched: false,
+            limits,
+        };
+        driver.arm_wake();
+        Ok(driver)
+    }
+
+    fn arm_wake(&mut self) {
+        let counter = self.wake.kernel().as_raw_fd();
+        self.queue.push(Operation::wakes(counter, Token::of_driver(Kind::Wake)));
+    }
+
+    /// The buffers that streams receive into, which only a drop takes away.
+    fn stream_buffers(buffers: &mut Option<Buffers>) -> &mut Buffers {
+        buffers.as_mut().expect("the driver is not being dropped")
+    }
+
+    fn insert_stream(&mut self, key: Key, socket: Socket, state: State) {
+        self.table.insert(key, socket, state);
+        self.unwatched.push(key);
     }
 }
 
-fn early() -> io::Error {
-    io::ErrorKind::Unsupported.into()
+/// Buffers of the size that the limits want, handed over to the kernel.
+fn open_buffers(
+    ring: &io_uring::IoUring,
+    limits: &DriverLimits,
+    features: Features,
+) -> io::Result<Buffers> {
+    let size = limits.read_buffer.clamp(SMALLEST_BUFFER, 1 << 30);
+    let count = (BUFFER_BYTES / size).clamp(FEWEST_BUFFERS, MOST_BUFFERS) as u16;
+    match Buffers::new(ring, STREAMS, count, size, features.incremental) {
+        // A kernel that has had the feature taken out.
+        Err(error) if features.incremental && error.raw_os_error() == Some(libc::EINVAL) => {
+            Buffers::new(ring, STREAMS, count, size, false)
+        }
+        other => other,
+    }
 }
 
 impl Driver for RingDriver {
     fn now(&self) -> Instant {
         clock()
     }
-    fn listen(&mut self, _: Key, _: &Addr, _: &ListenOptions) -> io::Result<Addr> {
-        Err(early())
+
+    fn listen(&mut self, key: Key, at: &Addr, options: &ListenOptions) -> io::Result<Addr> {
+        self.table.check_vacant(key)?;
+        let (listener, bound) = Listener::open(at, options)?;
+        self.table.insert(key, Socket::Listener(Box::new(listener)), State::default());
+        self.arm_accept(key);
+        Ok(bound)
     }
-    fn bind(&mut self, _: Key, _: &Addr, _: &ListenOptions) -> io::Result<Addr> {
-        Err(early())
+
+    fn bind(&mut self, key: Key, at: &Addr, options: &ListenOptions) -> io::Result<Addr> {
+        let socket = DatagramSocket::bind(at, options, &mut self.batches)?;
+        self.insert_datagram(key, socket)
     }
-    fn connect(&mut self, _: Key, _: &Addr, _: &SocketOptions) -> io::Result<()> {
-        Err(early())
+
+    fn connect(&mut self, key: Key, to: &Addr, options: &SocketOptions) -> io::Result<()> {
+        self.table.check_vacant(key)?;
+        self.start_connect(key, to, options)
     }
-    fn connect_datagram(&mut self, _: Key, _: &Addr, _: &ListenOptions) -> io::Result<Addr> {
-        Err(early())
+
+    fn connect_datagram(
+        &mut self,
+        key: Key,
+        to: &Addr,
+        options: &ListenOptions,
+    ) -> io::Result<Addr> {
+        let socket = DatagramSocket::connect(to, options, &mut self.batches)?;
+        self.insert_datagram(key, socket)
     }
-    fn adopt(&mut self, _: Key, _: OwnedStream) -> io::Result<()> {
-        Err(early())
-    }
-    fn release(&mut self, _: Key) {}
-    fn set_options(&mut self, _: Key, _: &SocketOptions) -> io::Result<()> {
-        Err(early())
-    }
-    fn multicast(&mut self, _: Key, _: IpAddr, _: bool) -> io::Result<()> {
-        Err(early())
-    }
-    fn recv_start(&mut self, _: Key) {}
-    fn recv_stop(&mut self, _: Key) {}
-    fn send(&mut self, _: Key, outbox: &mut Outbox) -> SendState {
-        if outbox.is_empty() { SendState::Done } else { SendState::Waiting }
-    }
-    fn send_datagrams(&mut self, _: Key, outbox: &mut DatagramOutbox) -> SendState {
-        if outbox.is_empty() { SendState::Done } else { SendState::Waiting }
-    }
-    fn shutdown(&mut self, _: Key) {}
-    fn close(&mut self, _: Key) {}
-    fn abort(&mut self, _: Key) {}
-    fn waker(&self) -> Waker {
-        Waker::noop().clone()
-    }
-    fn poll(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> io::Result<()> {
-        tracing::debug!(?timeout, ?self.features, ?self.limits, entries = self.ring.params().sq_entries(), "poll");
-        probe::enable(&self.ring)?;
-        sink.begin(clock());
+
+    fn adopt(&mut self, key: Key, stream: OwnedStream) -> io::Result<()> {
+        self.table.check_vacant(key)?;
+        // Whether the socket itself would wait does not matter to the ring.
+        let socket = match stream {
+            OwnedStream::Tcp(stream) => Socket::Tcp(stream),
+            OwnedStream::Unix(stream) => Socket::Unix(stream),
+            OwnedStream::Simulated(_) => {
+                return Err(io::Error::new(
+                    ErrorKind::Unsupported,
+                    "a stream of a simulated network cannot join the kernel's",
+                ));
+            }
+        };
+        self.insert_stream(key, socket, State::default());
         Ok(())
+    }
+
+    fn release(&mut self, key: Key) {
+        self.give_up(key);
+    }
+
+    fn set_options(&mut self, key: Key, options: &SocketOptions) -> io::Result<()> {
+        match self.table.get_mut(key).map(|slot| &slot.socket) {
+            Some(Socket::Tcp(stream)) => settings::apply(&SockRef::from(stream), options, true),
+            Some(Socket::Unix(stream)) => settings::apply(&SockRef::from(stream), options, false),
+            Some(Socket::Datagram(socket)) => {
+                settings::apply(&socket.as_sock_ref(), options, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn multicast(&mut self, key: Key, group: IpAddr, join: bool) -> io::Result<()> {
+        match self.table.get_mut(key).map(|slot| &slot.socket) {
+            Some(Socket::Datagram(socket)) => socket.multicast(group, join),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn recv_start(&mut self, key: Key) {
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.state.set(State::RECEIVING);
+            self.arm_receive(key);
+        }
+    }
+
+    fn recv_stop(&mut self, key: Key) {
+        self.stop_receiving(key);
+    }
+
+    fn send(&mut self, key: Key, outbox: &mut Outbox) -> SendState {
+        self.start_send(key, outbox)
+    }
+
+    fn send_datagrams(&mut self, key: Key, outbox: &mut DatagramOutbox) -> SendState {
+        self.send_all_datagrams(key, outbox)
+    }
+
+    fn shutdown(&mut self, key: Key) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
+        // No send is under way, so that the end cannot overtake one.
+        if let Some(stream) = slot.sock_ref()
+            && let Err(error) = stream.shutdown(Shutdown::Write)
+        {
+            // The peer has gone already; its completions tell the rest.
+            tracing::debug!(?key, %error, "shutdown");
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        self.close_in_order(key);
+    }
+
+    fn abort(&mut self, key: Key) {
+        self.close_with_reset(key);
+    }
+
+    fn waker(&self) -> Waker {
+        self.wake.waker()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> io::Result<()> {
+        self.run_turn(timeout, sink)
     }
 }
 
+/// Drivers read the clock for everyone else.
 #[expect(clippy::disallowed_methods, reason = "a driver is where the clock comes from")]
 fn clock() -> Instant {
     Instant::now()

@@ -19,8 +19,10 @@ mod sim_server;
 pub use bed::Bed;
 pub use harness::{DatagramPeer, Harness, Peer, PeerListener};
 pub use os_harness::{
-    OsDatagramPeer, OsHarness, OsPeer, OsPeerListener, Portable, Ready, ReadyDriverKind,
+    OsDatagramPeer, OsDriverKind, OsHarness, OsPeer, OsPeerListener, Portable, Ready,
 };
+#[cfg(target_os = "linux")]
+pub use os_harness::{PlainRing, Ring};
 pub use recorder::{Event, Recorder};
 pub use sim_harness::{Calm, Rough, SimHarness, Weather};
 pub use sim_server::{Reached, SimServer};

@@ -4,25 +4,25 @@ use crate::harness::{DatagramPeer, Harness, Peer, PeerListener};
 use mainspring_io::{Addr, Driver, DriverLimits, OwnedStream, ReadyDriver, Sink};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// Two drivers of the operating system.
 #[derive(Debug)]
-pub struct OsHarness<K> {
-    drivers: [ReadyDriver; 2],
-    kind: PhantomData<K>,
+pub struct OsHarness<K: OsDriverKind> {
+    drivers: [K::Driver; 2],
 }
 
-/// Which of its ways the ready driver goes.
-pub trait ReadyDriverKind {
+/// Which driver of the operating system, and which of its ways.
+pub trait OsDriverKind {
+    /// Its type.
+    type Driver: Driver;
     /// A driver of this kind.
     ///
     /// # Errors
     ///
-    /// If the system gives no poller.
-    fn driver(limits: DriverLimits) -> io::Result<ReadyDriver>;
+    /// If the system gives none.
+    fn driver(limits: DriverLimits) -> io::Result<Self::Driver>;
 }
 
 /// [`ReadyDriver::new`].
@@ -33,30 +33,65 @@ pub struct Ready;
 #[derive(Debug)]
 pub struct Portable;
 
-impl ReadyDriverKind for Ready {
+/// [`RingDriver::new`](mainspring_io::RingDriver::new).
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct Ring;
+
+/// [`RingDriver::plain`](mainspring_io::RingDriver::plain).
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct PlainRing;
+
+impl OsDriverKind for Ready {
+    type Driver = ReadyDriver;
+
     fn driver(limits: DriverLimits) -> io::Result<ReadyDriver> {
         ReadyDriver::new(limits)
     }
 }
 
-impl ReadyDriverKind for Portable {
+impl OsDriverKind for Portable {
+    type Driver = ReadyDriver;
+
     fn driver(limits: DriverLimits) -> io::Result<ReadyDriver> {
         ReadyDriver::portable(limits)
     }
 }
 
-impl<K: ReadyDriverKind> Harness for OsHarness<K> {
-    type Driver = ReadyDriver;
+#[cfg(target_os = "linux")]
+impl OsDriverKind for Ring {
+    type Driver = mainspring_io::RingDriver;
+
+    fn driver(limits: DriverLimits) -> io::Result<mainspring_io::RingDriver> {
+        Ok(mainspring_io::RingDriver::new(limits)?)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl OsDriverKind for PlainRing {
+    type Driver = mainspring_io::RingDriver;
+
+    fn driver(limits: DriverLimits) -> io::Result<mainspring_io::RingDriver> {
+        Ok(mainspring_io::RingDriver::plain(limits)?)
+    }
+}
+
+impl<K: OsDriverKind> Harness for OsHarness<K> {
+    type Driver = K::Driver;
     type Peer = OsPeer;
     type PeerListener = OsPeerListener;
     type DatagramPeer = OsDatagramPeer;
 
     fn start(limits: DriverLimits) -> Self {
-        let driver = || K::driver(limits.clone()).expect("a poller");
-        Self { drivers: [driver(), driver()], kind: PhantomData }
+        let driver = || match K::driver(limits.clone()) {
+            Ok(driver) => driver,
+            Err(error) => panic!("the system gives no driver: {error}"),
+        };
+        Self { drivers: [driver(), driver()] }
     }
 
-    fn driver(&mut self) -> &mut ReadyDriver {
+    fn driver(&mut self) -> &mut K::Driver {
         &mut self.drivers[0]
     }
 
@@ -124,7 +159,7 @@ impl<K: ReadyDriverKind> Harness for OsHarness<K> {
 
 /// Starving takes the descriptors of the whole process: only for a test that is alone in it.
 #[cfg(target_os = "linux")]
-impl<K: ReadyDriverKind> crate::harness::Starve for OsHarness<K> {
+impl<K: OsDriverKind> crate::harness::Starve for OsHarness<K> {
     fn starve(&mut self, starve: bool) {
         use rustix::process::{Resource, getrlimit, setrlimit};
         let mut limit = getrlimit(Resource::Nofile);

@@ -44,14 +44,20 @@ mod client;
 mod conduct;
 mod detached;
 mod ledger;
+mod life;
 mod plan;
 mod planted;
 mod relay;
 mod run;
 mod service;
+mod simulated;
+mod socket_peer;
+mod sockets;
+mod stage;
 
 pub use planted::Bug;
 pub use run::{Failure, Passed, WorldRun};
+pub use sockets::SocketRun;
 
 /// Seeds that have found a bug: each is run before all others.
 ///

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token, event::Source};
 use socket2::SockRef;
-use std::io::{self, ErrorKind, IoSlice, Read};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -15,13 +15,6 @@ use std::time::Duration;
 /// finds nothing can be saved. epoll and kqueue do; elsewhere only `WouldBlock` arms the next
 /// event.
 const SHORT_MEANS_DRAINED: bool = cfg!(unix);
-
-/// Keeps a write to a connection that the peer has closed from raising SIGPIPE.
-#[cfg(all(unix, not(target_vendor = "apple")))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
-/// Here the socket option SO_NOSIGPIPE does that, set when the socket is made.
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
-const SEND_FLAGS: i32 = 0;
 
 #[derive(Debug)]
 pub(super) enum StreamSocket {
@@ -51,6 +44,7 @@ macro_rules! with_socket {
         }
     };
 }
+pub(super) use with_socket;
 
 impl StreamSocket {
     pub(super) fn from_owned(stream: OwnedStream) -> io::Result<Self> {
@@ -128,33 +122,17 @@ impl StreamSocket {
 
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match with_socket!(self, socket => socket.read(buffer)) {
+            match self.recv_once(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
     }
 
-    /// One system call: how many bytes it offered, and how many the kernel took.
-    fn send_once(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
-        if let Some(bytes) = outbox.contiguous() {
-            let send = with_socket!(self, socket => socket
-                .try_io(|| SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)));
-            return (bytes.len(), send);
-        }
-        let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
-        let filled = outbox.slices(&mut slices);
-        let slices = &slices[..filled];
-        // Not `writev`: it cannot be told to keep SIGPIPE down.
-        let send = with_socket!(self, socket => socket
-            .try_io(|| SockRef::from(socket).send_vectored_with_flags(slices, SEND_FLAGS)));
-        (slices.iter().map(|slice| slice.len()).sum(), send)
-    }
-
     /// Sends until the outbox is empty or the socket is full.
     pub(super) fn send(&self, outbox: &mut Outbox) -> io::Result<SendState> {
         while outbox.queued() > 0 {
-            let (offered, sent) = self.send_once(outbox);
+            let (offered, sent) = self.send_front(outbox);
             match sent {
                 Ok(taken) => {
                     outbox.advance(taken);
@@ -170,6 +148,17 @@ impl StreamSocket {
             }
         }
         Ok(SendState::Done)
+    }
+
+    /// One system call: how many bytes it offered, and how many the kernel took.
+    fn send_front(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
+        if let Some(bytes) = outbox.contiguous() {
+            return (bytes.len(), self.send_once(bytes));
+        }
+        let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
+        let filled = outbox.slices(&mut slices);
+        let slices = &slices[..filled];
+        (slices.iter().map(|slice| slice.len()).sum(), self.send_slices(slices))
     }
 
     /// Does what the events of this turn, or earlier ones, have left to do.

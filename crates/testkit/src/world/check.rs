@@ -1,23 +1,23 @@
 //! The laws that hold for a server as a whole.
 
-use super::ledger::{Book, Ledger};
+use super::ledger::{Book, Ledger, Record};
 use super::plan::Plan;
-use super::planted::Planted;
-use super::run::DatagramClient;
-use crate::SimServer;
-use mainspring_loop::{CloseReason, LoopStats};
+use super::stage::Stage;
+use mainspring_loop::{CloseReason, Handle, LoopStats};
 use std::collections::BTreeMap;
 
 /// After each round: what the loops buffer.
-pub(super) fn buffers(plan: &Plan, book: &Book, server: &SimServer<Planted>) {
+pub(super) fn buffers<S: Stage>(plan: &Plan, book: &Book, stage: &S) {
     let share = plan.limits.memory_max / plan.loops;
-    for (index, buffered) in server.buffered_bytes().enumerate() {
+    for (index, buffered) in stage.buffered_bytes().enumerate() {
         if buffered <= share {
             continue;
         }
         let mut book = book.open();
-        let here =
-            |record: &&super::ledger::Record| record.id.loop_index() == index && !record.ended;
+        // Where the loops go on meanwhile, the figure may be older than the end of a connection:
+        // those that have ended count too.
+        let may_buffer = |record: &Record| !S::STANDS_STILL || !record.ended;
+        let here = |record: &&Record| record.id.loop_index() == index && may_buffer(record);
         let conns = book.conns.iter().filter(here).count();
         // Over its share a loop cuts who buffers more output than the low mark, at the next visit.
         let each = plan.limits.output_low + plan.limits.input_max;
@@ -29,13 +29,8 @@ pub(super) fn buffers(plan: &Plan, book: &Book, server: &SimServer<Planted>) {
 }
 
 /// At the end, when no loop is left.
-pub(super) fn end(
-    plan: &Plan,
-    book: &Book,
-    server: &SimServer<Planted>,
-    datagrams: &[DatagramClient],
-) {
-    let total = server.handle().stats().total;
+pub(super) fn end(plan: &Plan, book: &Book, handle: &Handle, heard: u64) {
+    let total = handle.stats().total;
     let mut book = book.open();
     ends(&mut book);
     counts(&mut book, &total);
@@ -44,7 +39,6 @@ pub(super) fn end(
     book.check(completions.0 == completions.1, || {
         format!("(called, owed) completions are {completions:?}")
     });
-    let heard: u64 = datagrams.iter().map(|peer| peer.heard).sum();
     let (sent, twice) = (total.datagrams_out, plan.faults.datagram_duplication > 0.0);
     book.check(heard <= sent || twice, || format!("{heard} datagrams heard, {sent} sent"));
     let replies = book.datagram_replies;
@@ -52,7 +46,7 @@ pub(super) fn end(
 }
 
 fn ends(book: &mut Ledger) {
-    let open = |record: &&super::ledger::Record| record.has_state && !record.ended;
+    let open = |record: &&Record| record.has_state && !record.ended;
     let open: Vec<String> = book.conns.iter().filter(open).map(|r| format!("{r:?}")).collect();
     if let Some(first) = open.first() {
         book.fail(format!("{} connections were never told their end: {first}", open.len()));
@@ -95,8 +89,8 @@ fn bytes(plan: &Plan, book: &mut Ledger, total: &LoopStats) {
 }
 
 /// What the world met.
-pub(super) fn met(book: &Ledger, server: &SimServer<Planted>) -> BTreeMap<String, u64> {
-    let total = server.handle().stats().total;
+pub(super) fn met(book: &Ledger, handle: &Handle) -> BTreeMap<String, u64> {
+    let total = handle.stats().total;
     let mut met = BTreeMap::new();
     let mut add = |what: &str, count: u64| *met.entry(what.to_owned()).or_default() += count;
     for record in &book.conns {

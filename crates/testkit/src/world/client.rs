@@ -2,17 +2,19 @@
 
 use super::ledger::{Book, Record};
 use super::plan::{Kind, Plan};
+use super::stage::{Played, Tempo};
 use fastrand::Rng;
 use mainspring_io::Addr;
 use mainspring_loop::CloseReason;
-use mainspring_sim::{SimPeer, World};
 use mainspring_wire::{Encode, LengthPrefix};
 use std::time::Duration;
 
 /// A scripted client.
-pub(super) struct Client {
-    peer: SimPeer,
-    pub(super) port: u16,
+pub(super) struct Client<P> {
+    peer: P,
+    /// Where it connected to, and this end of the connection.
+    pub(super) listener: usize,
+    pub(super) local: Addr,
     kind: Kind,
     number: usize,
     rng: Rng,
@@ -30,6 +32,7 @@ pub(super) struct Client {
     pub(super) next_at: Duration,
     patience_until: Duration,
     waited: u32,
+    doublings: u32,
     outcome: Option<Outcome>,
     message_bytes: usize,
     /// Of a room: the number of the last message by sender.
@@ -71,20 +74,17 @@ pub(super) enum Outcome {
     BrokeOff,
 }
 
-impl Client {
+impl<P: Played> Client<P> {
     pub(super) fn new(
-        world: &World,
+        peer: P,
         plan: &Plan,
         number: usize,
-        kind: Kind,
-        at: &Addr,
+        listener: usize,
+        now: Duration,
         rng: &mut Rng,
     ) -> Self {
-        let peer = world.connect(at).expect("an address to connect to");
-        let port = match peer.local_addr() {
-            Some(Addr::Inet(at)) => at.port(),
-            _ => unreachable!("an inet peer"),
-        };
+        let (kind, local) = (plan.kinds[listener], peer.local_addr());
+        let tempo = &plan.tempo;
         let mut rng = rng.fork();
         let (payload, boundaries) = payload(plan, kind, number, &mut rng);
         let reading = match rng.u8(..6) {
@@ -99,12 +99,12 @@ impl Client {
             2..=4 if !matches!(kind, Kind::Room | Kind::Chaos) => Manner::Answered,
             _ => Manner::HalfClose,
         };
-        let now = world.elapsed();
         let break_at = rng.usize(0..=payload.len());
         let next_at = now + Duration::from_micros(rng.u64(0..=5_000));
         Self {
             peer,
-            port,
+            listener,
+            local,
             kind,
             number,
             rng,
@@ -118,7 +118,8 @@ impl Client {
             break_at,
             half_closed: false,
             next_at,
-            patience_until: now + if reading == Reading::Never { STUBBORN } else { PATIENCE },
+            patience_until: now + patience(reading, tempo),
+            doublings: tempo.doublings,
             waited: 0,
             outcome: None,
             message_bytes: plan.message_bytes,
@@ -143,7 +144,7 @@ impl Client {
         }
         let moved = self.receive(book) | self.look_for_end() || self.is_done() || self.work();
         self.waited = if moved { 0 } else { self.waited + 1 };
-        let most = 2_000 << self.waited.min(5);
+        let most = 2_000 << self.waited.min(self.doublings);
         self.next_at = now + Duration::from_micros(self.rng.u64(50..=most));
         if now >= self.patience_until && !self.is_done() {
             self.peer.reset();
@@ -169,10 +170,15 @@ impl Client {
         if self.kind == Kind::Chaos || self.kind == Kind::Room || excused {
             return Ok(());
         }
+        let closed_by_peer = record.reason == Some(CloseReason::Peer);
+        // What is left to send is cut when it waits too long, or when the server ends.
+        let cut = cut_behind || plan.stubborn || plan.is_harmful();
+        if outcome == Outcome::Reset && closed_by_peer && !cut {
+            return Err(format!("{who} was reset, though the server closed in good order"));
+        }
         if outcome != Outcome::Ended {
             return Ok(());
         }
-        let closed_by_peer = record.reason == Some(CloseReason::Peer);
         // A worker closes behind its answers, when it has seen the peer's end.
         let closed_behind = self.kind == Kind::Worker
             && record.reason == Some(CloseReason::Local)
@@ -193,12 +199,11 @@ impl Client {
     }
 
     fn describe(&self) -> String {
-        let Self { number, kind, manner, reading, outcome, sent, .. } = self;
+        let Self { number, kind, local, manner, reading, outcome, sent, .. } = self;
         let (whole, got) = (self.payload.len(), self.received.len());
         format!(
-            "client {number} of {kind:?} (port {}, {manner:?}, reads {reading:?}, {outcome:?}; sent {sent} \
-             of {whole}, got {got})",
-            self.port
+            "client {number} of {kind:?} (at {local}, {manner:?}, reads {reading:?}, {outcome:?}; sent {sent} \
+             of {whole}, got {got})"
         )
     }
 
@@ -342,6 +347,10 @@ impl Client {
     }
 }
 
+fn patience(reading: Reading, tempo: &Tempo) -> Duration {
+    if reading == Reading::Never { tempo.stubbornness } else { tempo.patience }
+}
+
 /// Leading bytes that are not answered.
 fn skipped(kind: Kind) -> usize {
     usize::from(kind == Kind::Handoff)
@@ -390,6 +399,3 @@ fn room_message(sender: u16, number: u32, len: usize) -> Vec<u8> {
 
 /// What chaos says when it refuses; no payload has its first byte.
 pub(super) const BUSY: &[u8] = b"\xffbusy";
-/// No honest wait is longer, in virtual time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-const STUBBORN: Duration = Duration::from_secs(8);

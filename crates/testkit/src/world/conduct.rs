@@ -190,24 +190,26 @@ impl Service {
         if there.is_empty() {
             return;
         }
-        let taken: Vec<ConnId> = if home == self.loop_index {
+        let offer = |to: &[ConnId]| {
+            let mut book = self.book.open();
+            to.iter().for_each(|id| book.offer_later(*id, message.len()));
+        };
+        if home == self.loop_index {
             let open: Vec<ConnId> =
                 there.iter().copied().filter(|id| cx.conn(*id).is_some()).collect();
             let count = cx.broadcast(message, there);
             let same = count == open.len();
             self.book.open().check(same, || "a broadcast skipped open connections".to_owned());
-            open
-        } else {
-            match self.remote().broadcast(message, there) {
-                Ok(()) => there.to_vec(),
-                Err(_) => {
-                    self.book.open().full += 1;
-                    Vec::new()
-                }
-            }
-        };
-        let mut book = self.book.open();
-        taken.iter().for_each(|id| book.offer_later(*id, message.len()));
+            offer(&open);
+            return;
+        }
+        // Another thread may be done with it before `broadcast` returns.
+        offer(there);
+        if self.remote().broadcast(message, there).is_err() {
+            let mut book = self.book.open();
+            book.full += 1;
+            book.offered -= (there.len() * message.len()) as u64;
+        }
     }
 
     /// Answers in messages that come back to the loop as work of others does.

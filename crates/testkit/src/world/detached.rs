@@ -14,6 +14,7 @@ pub(super) struct DetachedEcho {
 
 impl DetachedEcho {
     pub(super) fn new(token: usize, socket: Detached) -> Self {
+        socket.stream().set_nonblocking(true).expect("an open socket");
         Self { token, socket, unsent: Vec::new(), eof: false }
     }
 

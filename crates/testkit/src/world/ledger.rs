@@ -5,13 +5,13 @@
 
 use super::plan::{Kind, Plan};
 use super::service::Service;
+use mainspring_io::Addr;
 use mainspring_loop::{CloseReason, ConnId, Remote, TimerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The ledger as handlers, scripts and drivers share it. All of it is on one thread; the lock is
-/// for completion callbacks, which have to be `Send`.
+/// The ledger as handlers, scripts and completion callbacks share it, on whichever threads.
 #[derive(Clone)]
 pub(super) struct Book(Arc<Mutex<Ledger>>);
 
@@ -22,7 +22,7 @@ pub(super) struct Ledger {
     /// The way to each handler, by loop.
     pub(super) remotes: BTreeMap<(usize, Kind), Remote<Service>>,
     living: BTreeMap<ConnId, usize>,
-    by_port: BTreeMap<u16, usize>,
+    by_peer: HashMap<(usize, Addr), usize>,
     /// Members of the room.
     pub(super) room: Vec<ConnId>,
     /// Bytes that handlers gave to connections, in whichever way, and that were accepted.
@@ -101,7 +101,7 @@ impl Ledger {
             conns: Vec::new(),
             remotes: BTreeMap::new(),
             living: BTreeMap::new(),
-            by_port: BTreeMap::new(),
+            by_peer: HashMap::new(),
             room: Vec::new(),
             offered: 0,
             panics: 0,
@@ -139,20 +139,24 @@ impl Ledger {
         &self.failures
     }
 
-    /// A connection was accepted (with the peer's port) or is being dialled. Returns its token.
-    pub(super) fn add(&mut self, id: ConnId, kind: Kind, port: Option<u16>, now: Instant) -> usize {
+    /// A connection was accepted, by which listener and from whom, or is being dialled. Returns its
+    /// token.
+    pub(super) fn add(
+        &mut self,
+        id: ConnId,
+        kind: Kind,
+        accepted: Option<(usize, Addr)>,
+        now: Instant,
+    ) -> usize {
         let token = self.conns.len();
         let known = self.living.insert(id, token);
         self.check(known.is_none(), || format!("the id {id} names two living connections"));
-        if let Some(port) = port {
-            self.by_port.insert(port, token);
-        }
         self.conns.push(Record {
             id,
             kind,
             origin: kind,
-            dialled: port.is_none(),
-            up: port.is_some(),
+            dialled: accepted.is_none(),
+            up: accepted.is_some(),
             has_state: false,
             paused: false,
             held: false,
@@ -172,12 +176,17 @@ impl Ledger {
             active: now,
             idle: self.plan.limits.idle_timeout,
         });
+        if let Some(peer) = accepted {
+            // Clients come first: an address that is used again is that of a connection from
+            // elsewhere.
+            self.by_peer.entry(peer).or_insert(token);
+        }
         token
     }
 
-    /// The connection that a client with this port has.
-    pub(super) fn record_of_port(&self, port: u16) -> Option<&Record> {
-        self.by_port.get(&port).map(|token| &self.conns[*token])
+    /// The connection that a listener accepted from this peer.
+    pub(super) fn record_of_peer(&self, listener: usize, peer: &Addr) -> Option<&Record> {
+        self.by_peer.get(&(listener, peer.clone())).map(|token| &self.conns[*token])
     }
 
     pub(super) fn record_of(&mut self, id: ConnId) -> Option<&mut Record> {

@@ -1,9 +1,13 @@
 //! What a seed decides before a world begins.
 
+use super::stage::Tempo;
 use fastrand::Rng;
-use mainspring_loop::{Balance, Limits};
+use mainspring_io::DriverKind;
+use mainspring_loop::{Balance, Limits, Server, ServerBuilder};
 use mainspring_sim::Faults;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a handler of the world does.
@@ -57,6 +61,8 @@ pub(super) enum Profile {
     Harmless,
     All,
     Swarm,
+    /// None but what real sockets bring.
+    Sockets,
 }
 
 /// How the server is told to end.
@@ -80,8 +86,14 @@ pub(super) struct Plan {
     pub(super) balance: Balance,
     pub(super) limits: Limits,
     pub(super) drain: Duration,
+    pub(super) tempo: Tempo,
     pub(super) kinds: Vec<Kind>,
+    /// Where each kind listens, and where the echo of datagrams is.
+    pub(super) listen_at: Vec<String>,
+    pub(super) datagrams_at: String,
     pub(super) clients: usize,
+    /// Connections that end as soon as they are begun.
+    pub(super) hit_and_run: usize,
     pub(super) datagram_peers: usize,
     pub(super) ending: Ending,
     /// The server is told to end at this age, though clients are at work. Else when they are done.
@@ -96,6 +108,8 @@ pub(super) struct Plan {
     pub(super) message_bytes: usize,
     pub(super) payload_max: usize,
     pub(super) pipe_bytes: usize,
+    /// Sockets have the smallest buffers that the system gives.
+    pub(super) tiny_buffers: bool,
     pub(super) panics: bool,
     /// The handlers tick, those of the first kind on every loop: a loop that ticks makes up for a
     /// lost wake.
@@ -112,7 +126,7 @@ impl Plan {
             _ => Profile::Swarm,
         };
         let faults = match profile {
-            Profile::Calm => Faults::none(),
+            Profile::Calm | Profile::Sockets => Faults::none(),
             Profile::Harmless => Faults::harmless(rng.u64(..)),
             Profile::All => Faults::all(rng.u64(..)),
             Profile::Swarm => Faults::swarm(rng.u64(..)),
@@ -140,8 +154,12 @@ impl Plan {
             balance: *rng.choice(&balances).expect("not empty"),
             limits: Limits::default(),
             drain: Duration::from_millis(rng.u64(1..=2_000)),
+            tempo: Tempo::SIMULATED,
+            listen_at: vec!["tcp://127.0.0.1:0".to_owned(); kinds.len()],
+            datagrams_at: "udp://127.0.0.1:0".to_owned(),
             kinds,
             clients: if rng.u8(..8) == 0 { rng.usize(20..=40) } else { rng.usize(1..=10) },
+            hit_and_run: 0,
             datagram_peers: if rng.u8(..3) == 0 { rng.usize(1..=3) } else { 0 },
             ending: *rng
                 .choice(&[Ending::Stop, Ending::Drain, Ending::CloseAll, Ending::DrainThenStop])
@@ -153,11 +171,67 @@ impl Plan {
             message_bytes: rng.usize(16..=400),
             payload_max: 1 << rng.u32(6..=15),
             pipe_bytes: 1 << rng.u32(9..=16),
+            tiny_buffers: false,
             panics: rng.u8(..3) == 0,
             ticks: rng.bool(),
         };
         plan.limits = limits(&mut rng, &plan);
         plan
+    }
+
+    /// The same plan for real sockets: the faults are those of sockets, and times that every world
+    /// waits for are in milliseconds.
+    pub(super) fn on_sockets(mut self, driver: DriverKind, dir: &Path) -> Self {
+        let mut rng = Rng::with_seed(self.seed ^ 0x736f_636b);
+        (self.profile, self.faults) = (Profile::Sockets, Faults::none());
+        self.loops = self.loops.min(3);
+        self.tempo = Tempo::SOCKETS;
+        self.drain /= SPED_UP;
+        // Where peers are to be felt, a payload has to be more than kernels hold.
+        self.tiny_buffers = self.stubborn || self.tight || rng.u8(..3) == 0;
+        if self.stubborn || self.tight {
+            self.payload_max = self.payload_max.max(64 << 10);
+        }
+        if !self.polite && rng.bool() {
+            self.hit_and_run = rng.usize(1..=40);
+        }
+        self.listen_at = (0..self.kinds.len())
+            .map(|number| listen_at(&mut rng, self.tiny_buffers, dir, number))
+            .collect();
+        if rng.u8(..3) == 0 {
+            self.datagrams_at.push_str("?gso=true&gro=true");
+        }
+        if !matches!(driver, DriverKind::Ready | DriverKind::Portable) {
+            // D3: what a ring had taken before it was told to stop is still delivered, and that may
+            // be all that a client sends.
+            self.pipe_bytes = self.pipe_bytes.max(self.payload_max + 4096);
+        }
+        let limits = &mut self.limits;
+        limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192;
+        limits.linger /= SPED_UP;
+        // It is counted in whole milliseconds.
+        let idle = limits.idle_timeout.map(|idle| idle.as_millis() as u64 / 4);
+        limits.idle_timeout = idle.map(Duration::from_millis);
+        // Where everybody reads it must not strike, however busy the machine is.
+        let write_timeout = limits.write_timeout.map(|timeout| timeout / SPED_UP);
+        limits.write_timeout =
+            if self.stubborn { write_timeout } else { Some(self.tempo.patience * 2) };
+        // Answers of a worker come in their order: one thread makes them. Real threads fall behind
+        // the loop, so that more of them wait than in simulation.
+        (limits.offload_threads, limits.offload_max) = (1, 1 << 17);
+        if !self.tight {
+            limits.inbox_max = 1 << 15;
+        }
+        self
+    }
+
+    /// The server to be.
+    pub(super) fn builder(&self) -> ServerBuilder {
+        Server::builder()
+            .balance(self.balance)
+            .limits(self.limits.clone())
+            .drain(self.drain)
+            .seed(self.seed)
     }
 
     /// Whether the network may end a connection, or a peer's direction, by itself.
@@ -180,7 +254,7 @@ impl fmt::Display for Plan {
         write!(
             f,
             "seed {seed}: faults {profile:?}, {loops} loops ({balance}), {clients} clients, \
-             {} datagram peers, ending {ending:?} {}, drain {:?}{}{}{}{}, handlers {:?}",
+             {} datagram peers, ending {ending:?} {}, drain {:?}{}{}{}{}{}, handlers {:?}",
             self.datagram_peers,
             self.early.map_or("when all is done".to_owned(), |at| format!("at {at:?}")),
             self.drain,
@@ -188,9 +262,21 @@ impl fmt::Display for Plan {
             if self.stubborn { ", peers that never read" } else { "" },
             if self.polite { ", polite peers" } else { "" },
             if self.panics { ", panics" } else { "" },
+            if self.tiny_buffers { ", tiny buffers" } else { "" },
             self.kinds,
         )
     }
+}
+
+/// A TCP port or a unix socket, with or without small buffers.
+fn listen_at(rng: &mut Rng, tiny: bool, dir: &Path, number: usize) -> String {
+    let place = match rng.u8(..3) {
+        0 if cfg!(unix) => format!("unix://{}", dir.join(format!("listener{number}")).display()),
+        _ => "tcp://127.0.0.1:0".to_owned(),
+    };
+    let shift = if tiny { TINY_SHIFT } else { WIDE_SHIFT };
+    let (receive, send) = (1 << (rng.u32(shift.clone()) + 3), 1 << rng.u32(shift));
+    format!("{place}?rcvbuf={receive}&sndbuf={send}")
 }
 
 fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
@@ -218,3 +304,11 @@ fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
     }
     limits
 }
+
+/// Times of a simulated world become those of a real one.
+const SPED_UP: u32 = 20;
+
+/// Sizes of buffers as powers of two. Of receiving they are larger: with a window under the smallest
+/// segment TCP waits a fifth of a second for each.
+pub(super) const TINY_SHIFT: RangeInclusive<u32> = 10..=12;
+const WIDE_SHIFT: RangeInclusive<u32> = 15..=17;

@@ -1,10 +1,9 @@
-//! Bugs that are planted between the simulated driver and the loop: the checkers must find them.
+//! Bugs that are planted between a driver and its loop: the checkers must find them.
 
 use mainspring_io::{
     Accepted, Addr, DatagramOutbox, Driver, Flow, Key, ListenOptions, Outbox, OwnedStream,
     SendState, Sink, SocketOptions,
 };
-use mainspring_sim::SimDriver;
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
@@ -75,15 +74,15 @@ impl Trap {
     }
 }
 
-/// A simulated driver with or without a bug.
+/// A driver with or without a bug.
 #[derive(Debug)]
-pub(super) struct Planted {
-    driver: SimDriver,
+pub(super) struct Planted<D> {
+    driver: D,
     trap: Trap,
 }
 
-impl Planted {
-    pub(super) fn new(driver: SimDriver, trap: &Trap) -> Self {
+impl<D> Planted<D> {
+    pub(super) fn new(driver: D, trap: &Trap) -> Self {
         Self { driver, trap: trap.clone() }
     }
 }
@@ -193,7 +192,7 @@ impl<S: Sink> Sink for Distorted<'_, S> {
     }
 }
 
-impl Driver for Planted {
+impl<D: Driver> Driver for Planted<D> {
     fn now(&self) -> Instant {
         self.driver.now()
     }

@@ -13,8 +13,9 @@ impl Service {
         let at = self.echo_at.clone().expect("the echo listens first");
         let mut cx = conn.cx();
         let this = cx.this::<Self>();
-        // The token is that of the record made below.
-        let token = self.book.open().conns.len();
+        // The token is that of the record made below; no other loop may come between.
+        let mut book = self.book.open();
+        let token = book.conns.len();
         let mut state = Tracked::new(token, Kind::Proxy);
         state.client = Some(client);
         let now = cx.now();
@@ -22,7 +23,6 @@ impl Service {
         if let Some(mut conn) = cx.conn(upstream) {
             conn.set_relay(true);
         }
-        let mut book = self.book.open();
         let added = book.add(upstream, Kind::Proxy, None, now);
         book.conns[added].has_state = true;
         self.links.insert(client, upstream);

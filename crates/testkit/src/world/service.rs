@@ -14,10 +14,8 @@ use mainspring_loop::{
     Tick, TimerId,
 };
 use mainspring_wire::LengthPrefix;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A handler of one loop.
@@ -39,7 +37,14 @@ pub(super) struct Service {
 }
 
 /// Connections that have left their loops; the script goes on with them.
-pub(super) type DetachedSockets = Rc<RefCell<Vec<DetachedEcho>>>;
+#[derive(Clone, Default)]
+pub(super) struct DetachedSockets(Arc<Mutex<Vec<DetachedEcho>>>);
+
+impl DetachedSockets {
+    pub(super) fn open(&self) -> MutexGuard<'_, Vec<DetachedEcho>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The state of a connection.
 pub(super) struct Tracked {
@@ -170,12 +175,9 @@ impl Handler for Service {
     type State = Tracked;
 
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Tracked> {
-        let port = match conn.peer() {
-            Addr::Inet(at) => at.port(),
-            Addr::Unix(_) => 0,
-        };
+        let peer = (conn.listener().expect("it was accepted"), conn.peer().clone());
         let (id, now) = (conn.id(), conn.cx().now());
-        let token = self.book.open().add(id, self.kind, Some(port), now);
+        let token = self.book.open().add(id, self.kind, Some(peer), now);
         let state = Tracked::new(token, self.kind);
         let opened = self.opened(state, conn);
         let has_state = !matches!(opened, Opened::Refuse);
@@ -253,7 +255,7 @@ impl Handler for Service {
     fn on_detach(&mut self, state: Tracked, socket: Detached, _cx: &mut Cx<'_>) {
         let id = socket.id();
         self.book.open().end(state.token, id, None, None);
-        self.detached.borrow_mut().push(DetachedEcho::new(state.token, socket));
+        self.detached.open().push(DetachedEcho::new(state.token, socket));
     }
 
     fn on_datagram(&mut self, socket: &mut Datagram<'_>, _: &Addr, bytes: &mut [u8]) -> Action {

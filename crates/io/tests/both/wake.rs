@@ -1,10 +1,7 @@
 //! Waking a sleeping poll from other threads (D10).
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
+use super::recorder::{PATIENCE, Rig};
 use mainspring_io::Driver;
-use recorder::{PATIENCE, Rig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,14 +1,12 @@
 //! Stream sockets of the kernel under the ready driver.
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
+use super::recorder::{PATIENCE, Rig, Told};
+use crate::under_test;
 use bytes::Bytes;
 use mainspring_io::{
     Addr, Driver, DriverLimits, Keepalive, Key, Linger, ListenOptions, Outbox, OwnedStream,
-    ReadyDriver, SendState, SocketOptions,
+    SendState, SocketOptions,
 };
-use recorder::{PATIENCE, Rig, Told};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -88,7 +86,9 @@ fn a_half_closed_peer_still_gets_its_answer() {
     rig.assert_sleeps();
     rig.driver.close(key);
     rig.until("closed", |seen| seen.has(key, Told::Closed));
-    assert_eq!(rig.seen.history(key), [Told::Data, Told::Eof, Told::Closed]);
+    let mut history = rig.seen.history(key).to_vec();
+    history.retain(|told| *told != Told::Sent);
+    assert_eq!(history, [Told::Data, Told::Eof, Told::Closed]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn data_and_end_that_arrive_together_are_both_seen_with_any_buffer() {
     for size in [511, 512, 513, 1024, 1025] {
         let limits = DriverLimits::default();
         let limits = with_buffer(limits, 512);
-        let mut rig = Rig::on(ReadyDriver::new(limits).unwrap());
+        let mut rig = Rig::on(under_test::OPENERS[0](limits).unwrap());
         let (listener, at) = rig.listen();
         let mut peer = TcpStream::connect(at).unwrap();
         peer.write_all(&vec![1; size]).unwrap();
@@ -204,20 +204,11 @@ fn a_slow_reader_gets_every_byte_in_order() {
         } else {
             outbox.tail().extend_from_slice(&bytes);
         }
-        let mut waits = 0;
-        while rig.driver.send(key, &mut outbox) == SendState::Waiting {
-            waits += 1;
-            let before = rig.sents(key);
-            rig.until("sent", |seen| sent_count(seen, key) > before);
-        }
+        let waits = rig.send_outbox(key, &mut outbox);
         assert!(waits > 0, "8 MiB never fit a socket buffer");
         assert_eq!(rig.sents(key), waits);
         assert!(reader.join().unwrap() == bytes);
     }
-}
-
-fn sent_count(seen: &recorder::Recorder, key: Key) -> usize {
-    seen.history(key).iter().filter(|told| **told == Told::Sent).count()
 }
 
 #[test]
@@ -268,7 +259,8 @@ fn a_send_before_the_handshake_waits_for_it() {
     assert_eq!(rig.driver.send(key, &mut outbox), SendState::Waiting);
     rig.until("sent", |seen| seen.has(key, Told::Sent));
     assert_eq!(rig.seen.history(key), [Told::Connected, Told::Sent]);
-    assert_eq!(rig.driver.send(key, &mut outbox), SendState::Done);
+    rig.land(key, &mut outbox);
+    rig.send_outbox(key, &mut outbox);
 }
 
 #[test]
@@ -395,7 +387,12 @@ fn a_lingering_socket_does_not_hold_the_loop_up() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let mut rest = Vec::new();
     peer.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest.len(), sent);
+    if under_test::COMPLETES_LATER {
+        // What had not left is dropped with the key (D6).
+        assert!(rest.len() <= sent);
+    } else {
+        assert_eq!(rest.len(), sent);
+    }
 }
 
 #[test]
@@ -409,7 +406,8 @@ fn a_closed_listener_frees_its_port_and_ends_its_key() {
 
 #[test]
 fn one_busy_connection_does_not_silence_the_others() {
-    let mut rig = Rig::on(ReadyDriver::new(with_buffer(DriverLimits::default(), 512)).unwrap());
+    let mut rig =
+        Rig::on(under_test::OPENERS[0](with_buffer(DriverLimits::default(), 512)).unwrap());
     let (busy, mut flood) = rig.pair();
     let (quiet, mut peer) = rig.pair();
     flood.set_nonblocking(true).unwrap();
@@ -432,7 +430,7 @@ fn one_busy_connection_does_not_silence_the_others() {
 fn a_turn_is_bounded_in_bytes_and_nothing_is_lost() {
     let mut limits = with_buffer(DriverLimits::default(), 1024);
     limits.bytes_per_turn = 2048;
-    let mut rig = Rig::on(ReadyDriver::new(limits).unwrap());
+    let mut rig = Rig::on(under_test::OPENERS[0](limits).unwrap());
     let mut pairs: Vec<_> = (0..8).map(|_| rig.pair()).collect();
     rig.turn(Duration::from_millis(5));
     for (_, peer) in &mut pairs {
@@ -446,7 +444,8 @@ fn a_turn_is_bounded_in_bytes_and_nothing_is_lost() {
         let bytes: usize = turn.iter().map(|(_, len)| len).sum();
         assert!(bytes <= 2048 + 1024, "{turn:?}");
         for (at, (key, _)) in turn.iter().enumerate() {
-            assert!(turn[..at].iter().all(|(other, _)| other != key), "read twice: {turn:?}");
+            let twice = turn[..at].iter().any(|(other, _)| other == key);
+            assert!(!twice || under_test::COMPLETES_LATER, "read twice: {turn:?}");
         }
     }
 }

@@ -1,14 +1,10 @@
 //! Many connections that stop and go at random: every byte arrives, in order, and every end is
 //! seen. A lost edge shows as a connection that waits for ever.
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
+use super::recorder::{PATIENCE, Rig, Told};
+use crate::under_test;
 use bytes::Bytes;
-use mainspring_io::{
-    Driver, DriverLimits, Key, ListenOptions, Outbox, ReadyDriver, SendState, SocketOptions,
-};
-use recorder::{PATIENCE, Rig, Told};
+use mainspring_io::{Driver, DriverLimits, Key, ListenOptions, Outbox, SendState, SocketOptions};
 use std::time::{Duration, Instant};
 
 const PAIRS: usize = 12;
@@ -33,7 +29,7 @@ fn pattern(key: Key, at: usize) -> u8 {
 
 #[test]
 fn stop_and_go_loses_nothing() {
-    for seed in 0..24 {
+    for (seed, open) in (0..24).flat_map(|seed| under_test::OPENERS.map(|open| (seed, open))) {
         let rng = fastrand::Rng::with_seed(seed);
         let limits = DriverLimits {
             read_buffer: [512, 700, 4096, 65_536][seed as usize % 4],
@@ -46,7 +42,7 @@ fn stop_and_go_loses_nothing() {
         let socket =
             SocketOptions { recv_buffer: buffer, send_buffer: buffer, ..Default::default() };
         let options = ListenOptions { socket, ..Default::default() };
-        run(Rig::on(ReadyDriver::new(limits).unwrap()), &options, rng, seed);
+        run(Rig::on(open(limits).unwrap()), &options, rng, seed);
     }
 }
 
@@ -120,6 +116,7 @@ fn step(end: &mut End, rig: &mut Rig, rng: &mut fastrand::Rng) {
     assert!(sents <= end.sents_seen + usize::from(end.waiting), "a `sent` that nobody waits for");
     if sents > end.sents_seen {
         (end.sents_seen, end.waiting) = (sents, false);
+        rig.land(end.key, &mut end.outbox);
     }
     if end.waiting || end.finished {
         return;

@@ -1,12 +1,9 @@
 //! Out of descriptors: the server serves on, takes no processor time, and accepts again after
 //! relief (D9). The limit holds for a process, hence the children.
-#![cfg(target_os = "linux")]
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
+use super::recorder::{Rig, Told};
+use crate::under_test;
 use mainspring_io::{Driver, Key};
-use recorder::{Rig, Told};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -58,7 +55,7 @@ fn hoard() -> Vec<File> {
 
 #[test]
 fn serves_on_rests_and_accepts_again() {
-    in_child("serves_on_rests_and_accepts_again", || {
+    in_child("both::exhaustion::serves_on_rests_and_accepts_again", || {
         let mut rig = Rig::new();
         let (_, at) = rig.listen();
         let mut clients: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(at).unwrap()).collect();
@@ -99,7 +96,7 @@ fn serves_on_rests_and_accepts_again() {
 
 #[test]
 fn a_socket_that_the_driver_closes_is_relief_at_once() {
-    in_child("a_socket_that_the_driver_closes_is_relief_at_once", || {
+    in_child("both::exhaustion::a_socket_that_the_driver_closes_is_relief_at_once", || {
         let mut rig = Rig::new();
         let (_, at) = rig.listen();
         let _client = TcpStream::connect(at).unwrap();
@@ -119,18 +116,21 @@ fn a_socket_that_the_driver_closes_is_relief_at_once() {
 
 #[test]
 fn no_descriptor_for_a_poller_or_a_socket_is_an_error_not_a_panic() {
-    in_child("no_descriptor_for_a_poller_or_a_socket_is_an_error_not_a_panic", || {
-        let mut rig = Rig::new();
-        let (_, at) = rig.listen();
-        let hoard = hoard();
-        let limits = mainspring_io::DriverLimits::default();
-        assert!(mainspring_io::ReadyDriver::new(limits).is_err());
-        let key = rig.key();
-        let options = mainspring_io::SocketOptions::default();
-        let error = rig.driver.connect(key, &at.into(), &options).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        drop(hoard);
-        rig.driver.connect(key, &at.into(), &options).unwrap();
-        rig.until("connected", |seen| seen.has(key, Told::Connected));
-    });
+    in_child(
+        "both::exhaustion::no_descriptor_for_a_poller_or_a_socket_is_an_error_not_a_panic",
+        || {
+            let mut rig = Rig::new();
+            let (_, at) = rig.listen();
+            let hoard = hoard();
+            let limits = mainspring_io::DriverLimits::default();
+            assert!(under_test::OPENERS[0](limits).is_err());
+            let key = rig.key();
+            let options = mainspring_io::SocketOptions::default();
+            let error = rig.driver.connect(key, &at.into(), &options).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+            drop(hoard);
+            rig.driver.connect(key, &at.into(), &options).unwrap();
+            rig.until("connected", |seen| seen.has(key, Told::Connected));
+        },
+    );
 }

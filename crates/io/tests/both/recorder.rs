@@ -1,10 +1,9 @@
 //! A driver and a sink that writes down what it is told.
-#![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
+use crate::under_test;
 use mainspring_io::{
-    Accepted, Addr, Driver, DriverLimits, Flow, Key, ListenOptions, Outbox, OwnedStream,
-    ReadyDriver, SendState, Sink, SocketOptions,
+    Accepted, Addr, Driver, DriverLimits, Flow, Key, ListenOptions, Outbox, OwnedStream, SendState,
+    Sink, SocketOptions,
 };
 use std::collections::HashMap;
 use std::io;
@@ -37,6 +36,8 @@ pub(crate) struct Recorder {
     pub(crate) dropped: Vec<(Key, usize, io::Error)>,
     pub(crate) released: Vec<(Key, OwnedStream)>,
     pub(crate) local: HashMap<Key, Addr>,
+    /// The bytes in flight that have left since they were last asked for.
+    pub(crate) landed: HashMap<Key, usize>,
     /// Answer `Flow::Pause` from now on.
     pub(crate) pause: bool,
 }
@@ -107,7 +108,8 @@ impl Sink for Recorder {
     fn eof(&mut self, key: Key) {
         self.tell(key, Told::Eof);
     }
-    fn sent(&mut self, key: Key, _: usize) {
+    fn sent(&mut self, key: Key, bytes: usize) {
+        *self.landed.entry(key).or_default() += bytes;
         self.tell(key, Told::Sent);
     }
     fn failed(&mut self, key: Key, error: io::Error) {
@@ -124,22 +126,22 @@ impl Sink for Recorder {
 
 /// A driver, its recorder, and the loop's part of the contract.
 pub(crate) struct Rig {
-    pub(crate) driver: ReadyDriver,
+    pub(crate) driver: under_test::Driver,
     pub(crate) seen: Recorder,
     next: u32,
 }
 
 impl Rig {
     pub(crate) fn new() -> Self {
-        Self::on(ReadyDriver::new(DriverLimits::default()).unwrap())
+        Self::on(under_test::OPENERS[0](DriverLimits::default()).unwrap())
     }
 
-    /// One rig for each set of system calls.
+    /// One rig for each way in which the driver under test goes.
     pub(crate) fn both() -> [Self; 2] {
-        [Self::new(), Self::on(ReadyDriver::portable(DriverLimits::default()).unwrap())]
+        under_test::OPENERS.map(|open| Self::on(open(DriverLimits::default()).unwrap()))
     }
 
-    pub(crate) fn on(driver: ReadyDriver) -> Self {
+    pub(crate) fn on(driver: under_test::Driver) -> Self {
         Self { driver, seen: Recorder::default(), next: 0 }
     }
 
@@ -222,11 +224,32 @@ impl Rig {
     pub(crate) fn send_all(&mut self, key: Key, bytes: &[u8]) {
         let mut outbox = Outbox::new();
         outbox.tail().extend_from_slice(bytes);
-        while self.driver.send(key, &mut outbox) == SendState::Waiting {
-            let before = self.sents(key);
-            self.until("sent", |seen| sents(seen, key) > before);
+        self.send_outbox(key, &mut outbox);
+    }
+
+    /// Sends all of `outbox`, and returns how often that had to wait.
+    #[track_caller]
+    pub(crate) fn send_outbox(&mut self, key: Key, outbox: &mut Outbox) -> usize {
+        let mut waits = 0;
+        while self.driver.send(key, outbox) == SendState::Waiting {
+            waits += 1;
+            self.await_sent(key, outbox);
         }
         assert!(outbox.is_empty());
+        waits
+    }
+
+    /// Turns until one more `sent`.
+    #[track_caller]
+    pub(crate) fn await_sent(&mut self, key: Key, outbox: &mut Outbox) {
+        let before = self.sents(key);
+        self.until("sent", |seen| sents(seen, key) > before);
+        self.land(key, outbox);
+    }
+
+    /// Lands what has left of what was in flight.
+    pub(crate) fn land(&mut self, key: Key, outbox: &mut Outbox) {
+        outbox.landed(self.seen.landed.remove(&key).unwrap_or(0));
     }
 
     pub(crate) fn sents(&self, key: Key) -> usize {

@@ -1,10 +1,10 @@
 //! Datagrams: every test runs with the batched system calls and with the portable ones.
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
-use mainspring_io::{Addr, DatagramOutbox, Driver, Key, ListenOptions, SendState, SocketOptions};
-use recorder::{PATIENCE, Recorder, Rig, Told};
+use super::recorder::{PATIENCE, Recorder, Rig, Told};
+use crate::under_test;
+use mainspring_io::{
+    Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, SendState, SocketOptions,
+};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -79,11 +79,9 @@ fn echoes_every_size_from_the_true_sender() {
 
 #[test]
 fn a_small_stream_buffer_does_not_cut_datagrams_off() {
-    use mainspring_io::{DriverLimits, ReadyDriver};
-    for portable in [false, true] {
+    for open in under_test::OPENERS {
         let limits = DriverLimits { read_buffer: 1024, ..DriverLimits::default() };
-        let driver = if portable { ReadyDriver::portable } else { ReadyDriver::new };
-        let mut rig = Rig::on(driver(limits).unwrap());
+        let mut rig = Rig::on(open(limits).unwrap());
         let (key, at) = bind(&mut rig, localhost(), &options(false, false));
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(&payload(LONGEST), at).unwrap();
@@ -243,6 +241,8 @@ fn stopped_sockets_deliver_nothing_and_lose_nothing() {
     for mut rig in Rig::both() {
         let (key, at) = bind(&mut rig, localhost(), &options(false, false));
         rig.driver.recv_stop(key);
+        // A kernel that receives by itself has to hear of it.
+        rig.turn(Duration::ZERO);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         for number in 0..100u8 {
             peer.send_to(&[number], at).unwrap();
@@ -269,7 +269,8 @@ fn a_pause_stops_further_reads() {
         }
         rig.until("the first", |seen| !seen.datagrams.is_empty());
         let held = rig.seen.datagrams.len();
-        assert!(held <= 32, "{held} came before the pause");
+        let ahead = if under_test::COMPLETES_LATER { 64 } else { 32 };
+        assert!(held <= ahead, "{held} came before the pause");
         rig.turn(Duration::from_millis(5));
         assert_eq!(rig.seen.datagrams.len(), held);
         rig.seen.pause = false;

@@ -1,11 +1,8 @@
 //! Unix stream sockets: names, stale files, full backlogs.
 #![cfg(unix)]
-#![allow(clippy::disallowed_methods, reason = "tests bound their own patience")]
 
-mod recorder;
-
+use super::recorder::{PATIENCE, Rig, Told};
 use mainspring_io::{Addr, Driver, ListenOptions, UnixAddr};
-use recorder::{PATIENCE, Rig, Told};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,0 +1,146 @@
+//! The memory that the kernel receives into: buffers handed over through a ring of their own, and
+//! taken back when they are full.
+//!
+//! ```text
+//!   one mapping:  | entries of the ring | buffer 0 | buffer 1 | .. |
+//!
+//!   incremental:  kernel fills  aaabbcccc.......   piece by piece; `filled` follows
+//!   otherwise:    each receive uses up a whole buffer, however little it brings
+//! ```
+
+use io_uring::IoUring;
+use io_uring::types::BufRingEntry;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// `IOU_PBUF_RING_INC` of the kernel's interface.
+const INCREMENTAL: u16 = 2;
+/// The ring must begin at a page, and buffers on pages of their own are cut up by nobody.
+const PAGE: usize = 4096;
+
+/// The buffers of one group.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    memory: Mapping,
+    /// How many there are: a power of two.
+    count: u16,
+    size: usize,
+    /// Where the buffers begin, behind the entries.
+    start: usize,
+    /// How many bytes of each buffer the kernel has filled, where it fills them piece by piece.
+    filled: Vec<u32>,
+    /// The next entry to write, modulo 2^16: the kernel takes from there.
+    tail: u16,
+}
+
+impl Buffers {
+    /// Hands `count` buffers of `size` bytes over to the kernel.
+    pub(super) fn new(
+        ring: &IoUring,
+        group: u16,
+        count: u16,
+        size: usize,
+        incremental: bool,
+    ) -> io::Result<Self> {
+        let count = count.next_power_of_two();
+        let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(PAGE);
+        let memory = Mapping::new(start + usize::from(count) * size)?;
+        let mut buffers =
+            Self { memory, count, size, start, filled: vec![0; usize::from(count)], tail: 0 };
+        let flags = if incremental { INCREMENTAL } else { 0 };
+        let entries = buffers.memory.start.as_ptr() as u64;
+        // SAFETY: the entries begin at a page of the mapping and have room for `count`; the mapping
+        // is unmapped only when the ring is gone or has no operations left, which `RingDriver`'s
+        // drop sees to.
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(entries, count, group, flags)?;
+        }
+        (0..count).for_each(|id| buffers.give_back(id));
+        Ok(buffers)
+    }
+
+    /// The `len` bytes that the kernel has put into buffer `id` by the completion at hand. Valid
+    /// until the buffer is told [`used`](Self::used).
+    pub(super) fn bytes(&mut self, id: u16, len: usize) -> &mut [u8] {
+        let filled = self.filled[usize::from(id)] as usize;
+        assert!(filled + len <= self.size, "the kernel filled more than a buffer");
+        let at = self.start + usize::from(id) * self.size + filled;
+        // SAFETY: the range lies in the mapping, by the line above and because `filled` was indexed
+        // with `id`. The kernel has told by a completion that it has written these bytes, and
+        // writes them again only after the buffer was given back, which borrows `self` mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start.as_ptr().add(at), len) }
+    }
+
+    /// The completion that brought `len` bytes in buffer `id` is done with; `more` says whether the
+    /// kernel goes on filling it.
+    pub(super) fn used(&mut self, id: u16, len: usize, more: bool) {
+        if more {
+            self.filled[usize::from(id)] += len as u32;
+        } else {
+            self.filled[usize::from(id)] = 0;
+            self.give_back(id);
+        }
+    }
+
+    fn give_back(&mut self, id: u16) {
+        let at = self.tail & (self.count - 1);
+        let buffer = self.start + usize::from(id) * self.size;
+        let entries = self.memory.start.cast::<BufRingEntry>();
+        // SAFETY: `at` is below `count`, so that the entry lies in the mapping, aligned because the
+        // mapping begins at a page. The kernel reads entries only before the tail, and this one
+        // stands at it: it was read before the buffer came to us.
+        let entry = unsafe { entries.add(usize::from(at)).as_mut() };
+        entry.set_addr(self.memory.start.as_ptr() as u64 + buffer as u64);
+        entry.set_len(self.size as u32);
+        entry.set_bid(id);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: the tail is a field of the first entry, which the mapping holds; the kernel only
+        // reads it, and every access of ours is atomic.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries.as_ptr()).cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Gives the memory up without freeing it, because the kernel may still write into it.
+    pub(super) fn leak(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Anonymous memory of whole pages, zeroed, of which only touched pages exist.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory that belongs to its owner alone.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(len: usize) -> io::Result<Self> {
+        // SAFETY: a new anonymous mapping touches no memory that there is.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no slice of it outlives a borrow of it.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}

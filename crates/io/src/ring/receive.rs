@@ -1,0 +1,180 @@
+//! Receiving from streams, and watching those that do not receive.
+
+use super::RingDriver;
+use super::operations::Operation;
+use super::queue::Completion;
+use super::table::{Slot, Socket, State};
+use super::token::Kind;
+use crate::{Flow, Key, Sink};
+use socket2::SockRef;
+use std::os::fd::{AsRawFd, RawFd};
+
+impl RingDriver {
+    /// Has the kernel receive for `key`, if that is wanted and possible and not done yet.
+    pub(super) fn arm_receive(&mut self, key: Key) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
+        let hindrances = State::ARMED.and(State::ENDED).and(State::CONNECTING);
+        if !slot.state.has(State::RECEIVING) || slot.state.any(hindrances) {
+            return;
+        }
+        let operation = match &slot.socket {
+            Socket::Tcp(_) | Socket::Unix(_) => {
+                let Some(stream) = slot.stream() else {
+                    return;
+                };
+                let token = slot.token(key, Kind::Receive);
+                Operation::receive(stream, super::STREAMS, token)
+            }
+            Socket::Datagram(socket) => {
+                let token = slot.token(key, Kind::ReceiveDatagrams);
+                self.layout.operation(socket.as_raw_fd(), token)
+            }
+            Socket::Listener(_) | Socket::Vacant => return,
+        };
+        slot.state.set(State::ARMED);
+        self.queue.push(operation);
+    }
+
+    /// Cancels receiving. What the kernel has taken until then is still delivered (D3).
+    pub(super) fn stop_receiving(&mut self, key: Key) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
+        slot.state.clear(State::RECEIVING);
+        let kind = match &slot.socket {
+            Socket::Tcp(_) | Socket::Unix(_) => Kind::Receive,
+            Socket::Datagram(_) => Kind::ReceiveDatagrams,
+            Socket::Listener(_) | Socket::Vacant => return,
+        };
+        if kind == Kind::Receive && !slot.state.has(State::WATCHED) {
+            self.unwatched.push(key);
+        }
+        if slot.state.has(State::ARMED) && !slot.state.has(State::CANCELLING) {
+            slot.state.set(State::CANCELLING);
+            let token = slot.token(key, kind);
+            self.queue.push(Operation::cancel(token));
+        }
+    }
+
+    pub(super) fn note_received(
+        &mut self,
+        completion: Completion,
+        delivered: &mut usize,
+        sink: &mut impl Sink,
+    ) {
+        let outcome = completion.outcome();
+        let count = *outcome.as_ref().unwrap_or(&0);
+        let buffers = Self::stream_buffers(&mut self.buffers);
+        let Some((key, slot)) = self.table.of_token(completion.token) else {
+            // Late for a key that has ended.
+            if let Some((id, more)) = completion.buffer() {
+                buffers.used(id, count, more);
+            }
+            return;
+        };
+        if !completion.more() {
+            slot.state.clear(State::ARMED.and(State::CANCELLING));
+        }
+        if let Some((id, more)) = completion.buffer() {
+            let mut flow = Flow::Continue;
+            if count > 0 {
+                *delivered += count;
+                flow = sink.data(key, buffers.bytes(id, count));
+            }
+            buffers.used(id, count, more);
+            if flow == Flow::Pause {
+                self.stop_receiving(key);
+            }
+        }
+        match outcome {
+            Ok(0) => self.end_receiving(key, sink),
+            Ok(_) => {}
+            Err(error) if Completion::is_passing(&error) => {
+                if error.raw_os_error() == Some(libc::ENOBUFS) {
+                    tracing::debug!(?key, "received faster than buffers came back");
+                }
+            }
+            Err(error) => return self.fail(key, error, sink),
+        }
+        if !completion.more() {
+            self.settle(key, completion.token);
+        }
+    }
+
+    fn end_receiving(&mut self, key: Key, sink: &mut impl Sink) {
+        // One that is being given up is told as well: the loop has not heard its end yet.
+        if let Some(slot) = self.table.of_key(key)
+            && !slot.state.has(State::ENDED)
+        {
+            slot.state.set(State::ENDED);
+            if !slot.state.has(State::WATCHED) {
+                self.unwatched.push(key);
+            }
+            sink.eof(key);
+        }
+    }
+
+    /// Has the kernel watch the streams that it does not receive from: a peer that resets the
+    /// connection is told all the same. Those that receive again by now, or are gone, cost nothing.
+    pub(super) fn watch_the_stopped(&mut self) {
+        while let Some(key) = self.unwatched.pop() {
+            let Some(slot) = self.table.get_mut(key) else {
+                continue;
+            };
+            let receives = slot.state.has(State::RECEIVING) && !slot.state.has(State::ENDED);
+            if receives || slot.state.any(State::WATCHED.and(State::CONNECTING)) {
+                continue;
+            }
+            if let Some(stream) = slot.stream() {
+                let token = slot.token(key, Kind::Watch);
+                slot.state.set(State::WATCHED);
+                self.queue.push(Operation::watch(stream, token));
+            }
+        }
+    }
+
+    pub(super) fn note_watched(&mut self, completion: Completion, sink: &mut impl Sink) {
+        let Some((key, slot)) = self.table.of_token(completion.token) else {
+            return;
+        };
+        if !completion.more() {
+            slot.state.clear(State::WATCHED);
+            self.unwatched.push(key);
+        }
+        let broke = completion
+            .outcome()
+            .is_ok_and(|events| events as i32 & i32::from(libc::POLLERR | libc::POLLHUP) != 0);
+        // While the kernel receives, that tells it, behind the bytes that came before.
+        let receives = slot.state.has(State::ARMED) && !slot.state.has(State::CANCELLING);
+        if broke
+            && !receives
+            && let Some(stream) = slot.sock_ref()
+            && let Ok(Some(error)) = stream.take_error()
+        {
+            return self.fail(key, error, sink);
+        }
+        self.settle(key, completion.token);
+    }
+}
+
+impl Slot {
+    /// The descriptor of a stream.
+    pub(super) fn stream(&self) -> Option<RawFd> {
+        match &self.socket {
+            Socket::Tcp(stream) => Some(stream.as_raw_fd()),
+            Socket::Unix(stream) => Some(stream.as_raw_fd()),
+            _ => None,
+        }
+    }
+
+    /// A stream, for its options.
+    pub(super) fn sock_ref(&self) -> Option<SockRef<'_>> {
+        match &self.socket {
+            Socket::Tcp(stream) => Some(SockRef::from(stream)),
+            Socket::Unix(stream) => Some(SockRef::from(stream)),
+            _ => None,
+        }
+    }
+}
