@@ -345,7 +345,7 @@ impl LoopState {
     /// Brings the loop's sum of buffered bytes up to date with one connection.
     pub(crate) fn recount(&mut self, key: Key) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        conn.recount(&mut self.buffered);
+        conn.recount(conn.outbox.len(), &mut self.buffered);
     }
 
     /// Sees to it that the guard of a connection fires no later than its deadline.

@@ -205,10 +205,11 @@ impl ConnSlot {
         }
     }
 
-    /// Notes that the output is over its high mark. To be asked before the output shrinks: a
-    /// handler that has seen it over the mark waits for `on_drained`, however fast it leaves.
-    pub(crate) fn note_choking(&mut self, high: usize) {
-        if self.outbox.len() > high {
+    /// Notes that the output, `unsent` bytes, is over its high mark. To be asked before the output
+    /// shrinks: a handler that has seen it over the mark waits for `on_drained`, however fast it
+    /// leaves.
+    pub(crate) fn note_choking(&mut self, unsent: usize, high: usize) {
+        if unsent > high {
             self.flags.set(Flags::CHOKED);
         }
     }
@@ -283,9 +284,8 @@ impl ConnSlot {
 
     /// Whether nothing follows from what has been sent, or not: it is in use as before, nobody
     /// waits to hear of what has left, and its guard is on time.
-    pub(crate) fn is_settled(&self, output_low: usize, write_timeout_ms: Option<u64>) -> bool {
+    pub(crate) fn is_settled(&self, write_timeout_ms: Option<u64>) -> bool {
         self.is_in_course()
-            && self.outbox.len() <= output_low
             && !self.owes_completions()
             && self.is_guarded(write_timeout_ms)
     }
@@ -295,9 +295,10 @@ impl ConnSlot {
         self.deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
     }
 
-    /// Brings the loop's sum of buffered bytes up to date with this connection.
-    pub(crate) fn recount(&mut self, buffered: &mut usize) {
-        let count = self.outbox.len() + self.carry.len();
+    /// Brings the loop's sum of buffered bytes up to date with this connection, whose outbox holds
+    /// `unsent` bytes.
+    pub(crate) fn recount(&mut self, unsent: usize, buffered: &mut usize) {
+        let count = unsent + self.carry.len();
         *buffered = *buffered + count - std::mem::replace(&mut self.counted, count);
     }
 

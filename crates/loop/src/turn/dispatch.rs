@@ -134,17 +134,16 @@ impl Sink for Core {
             Some(Slot::Conn(conn)) => {
                 conn.flags.clear(Flags::WAITING);
                 conn.active = state.tick;
-                conn.note_choking(state.limits.output_high);
+                conn.note_choking(conn.outbox.len(), state.limits.output_high);
                 if bytes > 0 {
                     conn.outbox.landed(bytes);
                     conn.stats.bytes_out += bytes as u64;
                     state.counters.bytes_out.add(bytes as u64);
                 }
-                conn.recount(&mut state.buffered);
-                if state.life == Life::Running
-                    && conn.outbox.is_empty()
-                    && conn.is_settled(state.limits.output_low, state.write_timeout_ms)
-                {
+                let unsent = conn.outbox.len();
+                conn.recount(unsent, &mut state.buffered);
+                let idle = unsent == 0 && state.life == Life::Running;
+                if idle && conn.is_settled(state.write_timeout_ms) {
                     return;
                 }
             }
@@ -209,7 +208,7 @@ impl Core {
     pub(crate) fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
-        conn.note_choking(output_high);
+        conn.note_choking(conn.outbox.len(), output_high);
         if conn.wants_input() {
             return Flow::Continue;
         }
@@ -227,7 +226,7 @@ impl Core {
         self.deliver_joined(delivery, &[]);
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return };
-        conn.note_choking(output_high);
+        conn.note_choking(conn.outbox.len(), output_high);
         if !conn.wants_input() {
             self.state.mark_dirty(key);
         }

@@ -223,26 +223,33 @@ impl crate::state::LoopState {
         if !conn.may_send() {
             return Sent::Unsettled;
         }
-        conn.note_choking(self.limits.output_high);
         let before = conn.outbox.len();
+        let mut unsent = before;
+        conn.note_choking(before, self.limits.output_high);
         if conn.flags.has(Flags::FINISHED) {
             self.counters.dropped_closed_bytes.add(conn.outbox.discard() as u64);
+            unsent = conn.outbox.len();
         } else if before > 0 && !conn.flags.has(Flags::WAITING) {
             match driver.send(key, &mut conn.outbox) {
-                SendState::Waiting => conn.flags.set(Flags::WAITING),
-                SendState::Done => self.spare.give_from(&mut conn.outbox),
+                SendState::Waiting => {
+                    conn.flags.set(Flags::WAITING);
+                    unsent = conn.outbox.len();
+                }
+                SendState::Done => {
+                    self.spare.give_from(&mut conn.outbox);
+                    unsent = 0;
+                }
             }
-            let sent = (before - conn.outbox.len()) as u64;
+            let sent = (before - unsent) as u64;
             conn.stats.bytes_out += sent;
             self.counters.bytes_out.add(sent);
             self.counters.sends.add(1);
             // The time for a write counts from here, also if the kernel takes nothing at first.
             conn.active = self.tick;
         }
-        conn.recount(&mut self.buffered);
-        if self.life == Life::Running
-            && conn.is_settled(self.limits.output_low, self.write_timeout_ms)
-        {
+        conn.recount(unsent, &mut self.buffered);
+        let small = unsent <= self.limits.output_low;
+        if small && self.life == Life::Running && conn.is_settled(self.write_timeout_ms) {
             Sent::Settled
         } else {
             Sent::Unsettled
@@ -281,7 +288,7 @@ impl crate::state::LoopState {
         if unsent > output_max || (crowded && unsent > low) {
             return self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
         }
-        conn.note_choking(high);
+        conn.note_choking(unsent, high);
         if unsent <= low && conn.flags.take(Flags::CHOKED) {
             self.owe(key, Flags::REDELIVER);
             self.owe(key, Flags::DRAINED);
