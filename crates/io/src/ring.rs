@@ -101,6 +101,8 @@ pub struct RingDriver {
     reports: VecDeque<Report>,
     /// Connections that the kernel has accepted and nobody has been told of, with their listeners.
     accepts: VecDeque<(Token, OwnedFd)>,
+    /// Listeners that begin to accept with the next poll.
+    fresh: Vec<Key>,
     /// Listeners that rest after a failed accept.
     resting: Vec<Key>,
     /// Datagram sockets whose sends the system has no memory for.
@@ -159,6 +161,7 @@ impl RingDriver {
             wake,
             reports: VecDeque::new(),
             accepts: VecDeque::new(),
+            fresh: Vec::new(),
             resting: Vec::new(),
             starved: Vec::new(),
             unwatched: Vec::new(),
@@ -215,7 +218,7 @@ impl Driver for RingDriver {
         self.table.check_vacant(key)?;
         let (listener, bound) = Listener::open(at, options)?;
         self.table.insert(key, Socket::Listener(Box::new(listener)), State::default());
-        self.arm_accept(key);
+        self.fresh.push(key);
         Ok(bound)
     }
 

@@ -9,6 +9,13 @@ use crate::{Key, Sink};
 use std::os::fd::{FromRawFd, OwnedFd};
 
 impl RingDriver {
+    /// Not before a poll: a listener that is closed until then leaves its port at once.
+    pub(super) fn arm_fresh_listeners(&mut self) {
+        while let Some(key) = self.fresh.pop() {
+            self.arm_accept(key);
+        }
+    }
+
     /// Has the kernel accept at a listener.
     pub(super) fn arm_accept(&mut self, key: Key) {
         if let Some(slot) = self.table.get_mut(key)

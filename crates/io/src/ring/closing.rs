@@ -83,9 +83,9 @@ impl RingDriver {
     ///
     /// An operation that is submitted holds the socket, whatever becomes of the descriptor; one on
     /// its way names the descriptor by a number that the next socket may get. Therefore the
-    /// descriptor is closed at once only if nothing is on its way.
+    /// descriptor is closed at once only if nothing of it is on its way.
     fn dispose(&mut self, key: Key, slot: Slot) {
-        let nothing_on_its_way = !self.queue.has_unsubmitted();
+        let nothing_on_its_way = slot.state.is_at_rest() || !self.queue.has_unsubmitted();
         self.cancel_all_of(key, &slot);
         if nothing_on_its_way {
             drop(slot);
@@ -164,8 +164,7 @@ impl RingDriver {
         if !slot.state.has(State::RELEASING) {
             return self.arm_receive(key);
         }
-        let busy = State::ARMED.and(State::WATCHED).and(State::SENDING).and(State::CONNECTING);
-        if slot.state.any(busy) {
+        if !slot.state.is_at_rest() {
             return;
         }
         if let Some(slot) = self.table.remove(key) {

@@ -79,6 +79,12 @@ impl State {
         Self(self.0 | bits.0)
     }
 
+    /// Whether the kernel does nothing for the socket, and is not about to.
+    pub(super) const fn is_at_rest(self) -> bool {
+        let of_streams = Self::ARMED.and(Self::WATCHED).and(Self::SENDING).and(Self::CONNECTING);
+        !self.any(of_streams.and(Self::POLLED))
+    }
+
     pub(super) fn set(&mut self, bits: Self) {
         self.0 |= bits.0;
     }

@@ -33,6 +33,7 @@ impl RingDriver {
         timeout: Option<Duration>,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
+        self.arm_fresh_listeners();
         self.watch_the_stopped();
         self.ask(timeout)?;
         self.bury();
