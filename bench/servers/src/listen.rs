@@ -8,9 +8,14 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use rustix::net::sockopt;
+
 /// Connections that may wait to be accepted: std asks for fewer than a generator of idle ones makes
 /// at once.
 const BACKLOG: i32 = 4096;
+/// Bytes of datagrams that may wait, as the kernel counts: several hundred for one of 64 bytes. With
+/// what it gives by itself, some 270 small ones find room.
+const DATAGRAMS_SIZE: usize = 4 << 20;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub(crate) fn bind_tcp(name: &str, address: &Address) -> io::Result<TcpListener>
 pub(crate) fn bind_udp(name: &str, address: &Address) -> io::Result<UdpSocket> {
     let Address::Udp(socket) = address else { return Err(refused(address, "udp")) };
     let socket = UdpSocket::bind(socket)?;
+    // The kernel takes it for its maximum if that is less.
+    sockopt::set_socket_recv_buffer_size(&socket, DATAGRAMS_SIZE)?;
     announce(name, &Address::Udp(socket.local_addr()?))?;
     Ok(socket)
 }

@@ -20,7 +20,9 @@ use crate::BUFFER_SIZE;
 
 const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
-const BUFFERS: u16 = 1024;
+/// Enough for a turn of hundreds of small messages. More are not better: what is received before the
+/// replies go would leave the cache.
+const BUFFERS: u16 = 128;
 /// Files of the ring, if the process may have more.
 const FILES_MAX: u64 = 32_768;
 /// Made replies that are kept to be used again.
