@@ -204,8 +204,10 @@ impl Handler for Timers {
             let id = self.conns[number % self.conns.len()];
             self.watch_one(&mut cx.conn(id).expect("it is open"));
         }
-        self.watch_from = Some(now() + SETTLING);
-        Tick::After(SETTLING + Duration::from_secs(self.arguments.seconds))
+        let from = now() + SETTLING;
+        self.watch_from = Some(from);
+        // A tick counts from the beginning of this turn, which has taken seconds.
+        Tick::After(from - cx.now() + Duration::from_secs(self.arguments.seconds))
     }
 }
 

@@ -17,6 +17,12 @@
 //! entry's life).
 //!
 //! Eleven levels cover every `u64`, so no deadline is too far to have a place of its own.
+//!
+//! What it costs: with a million timers, each in another part of memory, arming or cancelling one
+//! waits for one entry (the neighbours in its list are only written); but placing the timers of a
+//! slot again waits for one entry after the other, so that entering a slot of 70,000 takes some 15
+//! ms. Slots of blocks, thirteen timers to a cache line, were measured: they halve that stall and
+//! the cost of firing, and make arming and cancelling cost 70 % more.
 
 /// Bits of a tick that choose the slot of one level.
 const SLOT_BITS: u32 = 6;
