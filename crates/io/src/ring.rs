@@ -115,6 +115,9 @@ pub struct RingDriver {
     doomed: Vec<Socket>,
     batches: Batches,
     limits: DriverLimits,
+    /// After how many bytes the kernel asks whether to go on receiving, where it can. Without it
+    /// the buffers are the only bound of what still comes after a stop (D3).
+    receive_limit: Option<u32>,
     /// As told by the last `begin`.
     now: Instant,
     /// Whether the last poll fetched completions: two in a row must not do without.
@@ -168,6 +171,7 @@ impl RingDriver {
             broken: Vec::new(),
             doomed: Vec::new(),
             batches: Batches::new(),
+            receive_limit: features.limited.then(|| limits.bytes_per_turn.clamp(1, 1 << 30) as u32),
             now: clock(),
             fetched: false,
             limits,

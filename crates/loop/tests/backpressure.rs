@@ -283,7 +283,9 @@ fn a_paused_connection_lets_the_peer_feel_it() {
     thread::sleep(SHORT);
     let first = handle.stats().total;
     assert!(first.bytes_in < 1 << 20, "{} bytes received while paused", first.bytes_in);
-    assert_eq!(first.buffered_bytes, 0);
+    // D3: what the driver had taken before it heard of the pause, which is bounded.
+    let taken_max = Limits::default().driver.bytes_per_turn as u64;
+    assert!(first.buffered_bytes <= taken_max, "{} bytes held", first.buffered_bytes);
     eventually("all is received", || {
         server.remote.resume(id).unwrap();
         handle.stats().total.bytes_in == total as u64

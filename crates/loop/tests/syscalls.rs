@@ -4,6 +4,7 @@
 
 mod support;
 
+use mainspring_io::DriverKind;
 use mainspring_loop::{Action, Conn, Input, Server};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,16 +14,17 @@ use support::*;
 
 /// Where the traced process tells the address and the thread of its loop.
 const TELL: &str = "MAINSPRING_TEST_TRACED";
+const DRIVER: &str = "MAINSPRING_TEST_DRIVER";
 const CLIENTS: usize = 8;
 const ROUNDS: usize = 5;
 const HOLD: &[u8] = b"hold";
 
-/// Not a test of its own: the server in the process that
-/// [`one_wait_then_one_receive_and_one_send_each`] traces.
+/// Not a test of its own: the server in the process that the others [`trace`].
 #[test]
 fn traced_server() {
     let Some(tell) = std::env::var_os(TELL) else { return };
-    let served = Server::builder().run(|shard| {
+    let driver: DriverKind = std::env::var(DRIVER).unwrap().parse().unwrap();
+    let served = Server::builder().driver(driver).run(|shard| {
         let host = shard.host(|conn: &mut Conn<'_>, input: &mut Input<'_>| {
             let bytes = input.take();
             match &*bytes {
@@ -55,15 +57,57 @@ impl Drop for Traced {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the trace is for the reader of the test")]
 fn one_wait_then_one_receive_and_one_send_each() {
     let _bound = bound(120);
+    let traced = trace(DriverKind::Ready);
+    let turns = full_turns(&traced);
+    assert_eq!(turns.len(), ROUNDS, "turns that {CLIENTS} clients shared:\n{traced:#?}");
+    show("ready", &turns[ROUNDS - 1]);
+    for turn in &turns {
+        let wanted = [&["epoll_wait"][..], &["recvfrom"; CLIENTS], &["sendto"; CLIENTS]].concat();
+        assert_eq!(names(turn), wanted, "{turn:#?}");
+    }
+}
+
+/// A turn fetches what all have sent; the next one takes all replies away and waits for more.
+#[test]
+fn on_the_ring_one_call_for_everything() {
+    let _bound = bound(120);
+    let traced = trace(DriverKind::Ring);
+    let held = traced.iter().enumerate().filter(|(_, call)| call.starts_with("clock_nanosleep("));
+    let rounds: Vec<&[String]> = held
+        .map(|(at, _)| {
+            let rest = &traced[at + 1..];
+            let ends = |call: &String| !call.starts_with("io_uring_enter(");
+            &rest[..rest.iter().position(ends).unwrap_or(rest.len())]
+        })
+        .collect();
+    assert_eq!(rounds.len(), ROUNDS, "{traced:#?}");
+    show("ring", rounds[ROUNDS - 1]);
+    for (number, round) in rounds.iter().enumerate() {
+        // One fetches the requests, one submits the replies; then the sends have completed, and the
+        // loop sleeps until the next request to hold.
+        let replies = format!(", {CLIENTS}, 1, ");
+        assert!(round.iter().any(|call| call.contains(&replies)), "{replies} in {round:#?}");
+        assert!(round.len() <= 5, "round {number}: {round:#?}");
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the trace is for the reader of the test")]
+fn show(driver: &str, turn: &[impl std::fmt::Display]) {
+    println!("{driver}: one warm turn with {CLIENTS} busy connections:");
+    turn.iter().for_each(|call| println!("  {call}"));
+}
+
+/// The calls of a loop's thread while clients are at work.
+fn trace(driver: DriverKind) -> Vec<String> {
     let dir = TempDir::new();
     let (tell, trace) = (dir.path("tell"), dir.path("trace"));
     let mut strace = Command::new("strace");
     strace.arg("-f").arg("-o").arg(&trace).arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "traced_server", "--nocapture", "--test-threads=1"]);
-    strace.env(TELL, &tell).stdout(Stdio::null()).stderr(Stdio::null());
+    strace.env(TELL, &tell).env(DRIVER, driver.to_string());
+    strace.stdout(Stdio::null()).stderr(Stdio::null());
     let child = strace.spawn().expect("strace, which `cargo xtask test` installs");
     let mut traced = Traced(child);
     eventually("the traced server is up", || tell.exists());
@@ -73,15 +117,8 @@ fn one_wait_then_one_receive_and_one_send_each() {
     eventually("the traced server ends", || traced.0.try_wait().unwrap().is_some());
 
     let trace = std::fs::read_to_string(&trace).unwrap();
-    let turns = full_turns(&trace, thread);
-    assert_eq!(turns.len(), ROUNDS, "turns that {CLIENTS} clients shared:\n{trace}");
-    println!("one warm turn with {CLIENTS} busy connections:");
-    turns[ROUNDS - 1].iter().for_each(|call| println!("  {call}"));
-    for turn in &turns {
-        let names: Vec<&str> = turn.iter().map(|call| call.split('(').next().unwrap()).collect();
-        let wanted = [&["epoll_wait"][..], &["recvfrom"; CLIENTS], &["sendto"; CLIENTS]].concat();
-        assert_eq!(names, wanted, "{turn:#?}");
-    }
+    let calls = trace.lines().filter_map(|line| line.strip_prefix(thread));
+    calls.map(|call| call.trim_start().to_owned()).collect()
 }
 
 /// Has the loop sleep within a turn while every client sends, round by round.
@@ -102,18 +139,19 @@ fn drive(at: std::net::SocketAddr) {
     clients.iter_mut().for_each(Client::expect_end);
 }
 
-/// The turns of the loop's thread that began with events of all clients: their calls, from one wait
-/// to the next.
-fn full_turns<'a>(trace: &'a str, thread: &str) -> Vec<Vec<&'a str>> {
-    let calls: Vec<&str> =
-        trace.lines().filter_map(|line| line.strip_prefix(thread)).map(str::trim_start).collect();
-    let began = |call: &&str| call.starts_with("epoll_wait(");
-    let full = |call: &&str| began(call) && call.ends_with(&format!(" = {CLIENTS}"));
+/// The turns that began with events of all clients: their calls, from one wait to the next.
+fn full_turns(calls: &[String]) -> Vec<&[String]> {
+    let began = |call: &String| call.starts_with("epoll_wait(");
+    let full = |call: &String| began(call) && call.ends_with(&format!(" = {CLIENTS}"));
     let starts = calls.iter().enumerate().filter(|(_, call)| full(call));
     starts
         .map(|(start, _)| {
             let length = calls[start + 1..].iter().position(began);
-            calls[start..=start + length.expect("another turn")].to_vec()
+            &calls[start..=start + length.expect("another turn")]
         })
         .collect()
+}
+
+fn names(calls: &[String]) -> Vec<&str> {
+    calls.iter().filter_map(|call| call.split('(').next()).collect()
 }

@@ -31,6 +31,19 @@ impl Operation {
         Self::of(RecvMulti::new(Fd(stream), group).build(), token)
     }
 
+    /// As [`receive`](Self::receive), but ends by itself, without an error, when about `limit` bytes
+    /// have come. Kernels before 6.17 answer EINVAL.
+    pub(super) fn receive_up_to(stream: RawFd, group: u16, limit: u32, token: Token) -> Self {
+        /// Where `optlen` stands in the kernel's `struct io_uring_sqe`.
+        const OPTLEN: usize = 44;
+        const { assert!(size_of::<Entry>() == 64 && align_of::<Entry>() >= align_of::<u32>()) };
+        let mut operation = Self::receive(stream, group, token);
+        // SAFETY: an entry is the kernel's structure and nothing else, integers without padding,
+        // and the field lies within it, aligned. The io-uring crate has no name for it yet.
+        unsafe { (&raw mut operation.0).cast::<u8>().add(OPTLEN).cast::<u32>().write(limit) };
+        operation
+    }
+
     /// Tells of errors and hang-ups, each time that there is one.
     pub(super) fn watch(stream: RawFd, token: Token) -> Self {
         let events = (libc::POLLERR | libc::POLLHUP) as u32;

@@ -16,16 +16,19 @@ pub(super) struct Features {
     pub(super) incremental: bool,
     /// One completion may tell of several buffers (`IORING_RECVSEND_BUNDLE`).
     pub(super) bundles: bool,
+    /// A receive that goes on can be told after how many bytes to end (`optlen`).
+    pub(super) limited: bool,
 }
 
 impl Features {
     /// What the oldest ring that is accepted has.
-    pub(super) const NONE: Self = Self { incremental: false, bundles: false };
+    pub(super) const NONE: Self = Self { incremental: false, bundles: false, limited: false };
 
     pub(super) fn of(parameters: &Parameters) -> Self {
         Self {
             incremental: kernel_release() >= INCREMENTAL_SINCE,
             bundles: parameters.is_feature_recvsend_bundle(),
+            limited: kernel_release() >= LIMITED_SINCE,
         }
     }
 }
@@ -34,6 +37,8 @@ impl Features {
 /// places on their way ("io_uring: ensure deferred completions are flushed for multishot"), and with
 /// incremental buffers the place of a completion says where its bytes stand.
 const INCREMENTAL_SINCE: (u32, u32) = (6, 16);
+/// Receives that go on have had a limit since Linux 6.17.
+const LIMITED_SINCE: (u32, u32) = (6, 17);
 
 /// A ring that is still disabled: the thread that enables it is the one it belongs to.
 pub(super) fn open() -> Result<IoUring, RingUnavailable> {

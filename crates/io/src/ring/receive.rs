@@ -25,7 +25,10 @@ impl RingDriver {
                     return;
                 };
                 let token = slot.token(key, Kind::Receive);
-                Operation::receive(stream, super::STREAMS, token)
+                match self.receive_limit {
+                    Some(limit) => Operation::receive_up_to(stream, super::STREAMS, limit, token),
+                    None => Operation::receive(stream, super::STREAMS, token),
+                }
             }
             Socket::Datagram(socket) => {
                 let token = slot.token(key, Kind::ReceiveDatagrams);
@@ -95,6 +98,12 @@ impl RingDriver {
                 if error.raw_os_error() == Some(libc::ENOBUFS) {
                     tracing::debug!(?key, "received faster than buffers came back");
                 }
+            }
+            Err(error)
+                if self.receive_limit.is_some() && error.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                // A kernel before 6.17.
+                self.receive_limit = None;
             }
             Err(error) => return self.fail(key, error, sink),
         }
