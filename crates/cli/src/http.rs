@@ -43,30 +43,71 @@ struct Session {
     deadline: Option<TimerId>,
 }
 
-/// What an answer depends on.
+/// A request whose body has not come in full.
 struct Request {
     body: BodyDecoder,
-    is_head: bool,
-    persistence: Persistence,
+    answer: Answer,
     expects_continue: bool,
 }
 
+/// Which answer a request gets.
+#[derive(Clone, Copy)]
+struct Answer {
+    is_head: bool,
+    persistence: Persistence,
+}
+
+/// Why no further request is answered now.
+enum Pause {
+    /// More has to come.
+    Input,
+    /// The last answer ends the connection.
+    Close,
+    /// The method is not known to this server.
+    Method,
+}
+
+/// After this much output of one delivery the connection is asked whether it is choked.
+const OUTPUT_BYTES_UNASKED: usize = 16 * 1024;
+
 impl Request {
+    /// Drops what has come of the body; whether that was all. A client that waits to be asked for
+    /// it is asked.
+    fn body_comes(
+        &mut self,
+        out: &mut Vec<u8>,
+        input: &mut Input<'_>,
+    ) -> Result<bool, http1::Error> {
+        while !self.body.is_done() {
+            match self.body.decode(input.bytes())? {
+                Step::Frame { used, .. } => input.consume(used),
+                Step::Need(_) => {
+                    if std::mem::take(&mut self.expects_continue) && input.is_empty() {
+                        ResponseHead::new(out, 100).end();
+                    }
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Answer {
     /// `None` for a method that this server does not know.
-    fn of(head: &Head<'_>, body_max: u64, draining: bool) -> Option<Self> {
-        const METHODS: [&[u8]; 7] =
-            [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"];
+    #[inline]
+    fn to(head: &Head<'_>, draining: bool) -> Option<Self> {
+        let is_head = match head.method() {
+            b"HEAD" => true,
+            b"GET" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" => false,
+            _ => return None,
+        };
         let persistence = match (head.keep_alive() && !draining, head.version()) {
             (false, _) => Persistence::Close,
             (true, 0) => Persistence::KeepAliveOld,
             (true, _) => Persistence::KeepAlive,
         };
-        METHODS.contains(&head.method()).then(|| Self {
-            body: BodyDecoder::new(head.body(), body_max),
-            is_head: head.method() == b"HEAD",
-            persistence,
-            expects_continue: head.expects_continue() && head.body() != Body::Length(0),
-        })
+        Some(Self { is_head, persistence })
     }
 }
 
@@ -134,36 +175,57 @@ impl Http {
             if conn.is_choked() {
                 return Ok(Action::Continue);
             }
-            let Some(request) = &mut session.request else {
-                match session.heads.decode(input.bytes())? {
-                    Step::Need(_) => return Ok(Action::Continue),
-                    Step::Frame { frame, used } => {
-                        let request = Request::of(&frame, self.body_max, self.draining);
-                        input.consume(used);
-                        let Some(request) = request else { return Ok(self.refuse(conn, 501)) };
-                        session.request = Some(request);
-                    }
-                }
-                continue;
-            };
-            while !request.body.is_done() {
-                match request.body.decode(input.bytes())? {
-                    Step::Frame { used, .. } => input.consume(used),
-                    Step::Need(_) => {
-                        if std::mem::take(&mut request.expects_continue) && input.is_empty() {
-                            ResponseHead::new(conn.out(), 100).end();
-                        }
-                        return Ok(Action::Continue);
-                    }
-                }
-            }
-            conn.out().extend_from_slice(self.page.answer(request.persistence, request.is_head));
-            let closes = request.persistence == Persistence::Close;
-            session.request = None;
-            if closes {
-                return Ok(Action::Close);
+            match self.answer(session, conn.out(), input)? {
+                None => {}
+                Some(Pause::Input) => return Ok(Action::Continue),
+                Some(Pause::Close) => return Ok(Action::Close),
+                Some(Pause::Method) => return Ok(self.refuse(conn, 501)),
             }
         }
+    }
+
+    /// Answers requests until one cannot be; `None` when much output has come together.
+    fn answer(
+        &self,
+        session: &mut Session,
+        out: &mut Vec<u8>,
+        input: &mut Input<'_>,
+    ) -> Result<Option<Pause>, http1::Error> {
+        let ask_at = out.len() + OUTPUT_BYTES_UNASKED;
+        while out.len() < ask_at {
+            let answer = match &mut session.request {
+                None => {
+                    let Step::Frame { frame: head, used } = session.heads.decode(input.bytes())?
+                    else {
+                        return Ok(Some(Pause::Input));
+                    };
+                    let answer = Answer::to(&head, self.draining);
+                    let body = head.body();
+                    let expects_continue = head.expects_continue() && body != Body::Length(0);
+                    input.consume(used);
+                    let Some(answer) = answer else { return Ok(Some(Pause::Method)) };
+                    if body != Body::None {
+                        let body = BodyDecoder::new(body, self.body_max);
+                        session.request = Some(Request { body, answer, expects_continue });
+                        continue;
+                    }
+                    answer
+                }
+                Some(request) => {
+                    if !request.body_comes(out, input)? {
+                        return Ok(Some(Pause::Input));
+                    }
+                    let answer = request.answer;
+                    session.request = None;
+                    answer
+                }
+            };
+            out.extend_from_slice(self.page.answer(answer.persistence, answer.is_head));
+            if answer.persistence == Persistence::Close {
+                return Ok(Some(Pause::Close));
+            }
+        }
+        Ok(None)
     }
 
     /// Says why the connection ends.

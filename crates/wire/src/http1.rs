@@ -21,6 +21,7 @@ mod date;
 mod error;
 mod fields;
 mod head;
+mod lines;
 mod response;
 
 pub use body::{BodyDecoder, Piece};

@@ -25,19 +25,20 @@ pub(super) struct Gather {
 }
 
 impl Gather {
+    #[inline]
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Error> {
         // Most fields are settled by their length.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            4 if is_named(name, b"host") => self.host(value),
+            14 if is_named(name, b"content-length") => self.content_length(value),
+            17 if is_named(name, b"transfer-encoding") => self.transfer_encoding(value),
+            10 if is_named(name, b"connection") => {
                 self.close |= list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 self.keep_alive |=
                     list(value).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
                 Ok(())
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
+            6 if is_named(name, b"expect") => {
                 self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
                 Ok(())
             }
@@ -45,7 +46,7 @@ impl Gather {
         }
     }
 
-    pub(super) fn finish(self, minor: u8) -> Result<Meaning, Error> {
+    pub(super) fn finish(&self, minor: u8) -> Result<Meaning, Error> {
         // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
         // message that lacks a Host header field" (RFC 9112, 3.2).
         if minor >= 1 && self.hosts == 0 {
@@ -76,9 +77,7 @@ impl Gather {
 
     fn host(&mut self, value: &[u8]) -> Result<(), Error> {
         self.hosts += 1;
-        let sound =
-            |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%[]:".contains(&byte);
-        if self.hosts > 1 || !value.iter().all(sound) {
+        if self.hosts > 1 || !is_host(value) {
             return Err(Error::HostInvalid);
         }
         Ok(())
@@ -105,9 +104,42 @@ impl Gather {
     }
 }
 
+/// Whether a token is `name`, in any case. Small letters and `-` have the bit that is set, and no
+/// byte of a token becomes one of them by it but the same letter.
+#[inline]
+fn is_named<const N: usize>(token: &[u8], name: &[u8; N]) -> bool {
+    token.try_into().is_ok_and(|token: [u8; N]| token.map(|byte| byte | 0x20) == *name)
+}
+
+fn is_host(value: &[u8]) -> bool {
+    // All of it, without a branch for each byte: nearly every host is one.
+    value.iter().fold(true, |sound, &byte| sound & IN_HOST[usize::from(byte)])
+}
+
 /// Whether `byte` may stand in a name or a method (`tchar`, RFC 9110, 5.6.2).
+#[inline]
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    IN_TOKEN[usize::from(byte)]
+}
+
+static IN_TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+/// Whether a byte may stand in `Host`: those of a name, of an address in brackets and of a port
+/// (RFC 3986, 3.2.2).
+static IN_HOST: [bool; 256] = letters_digits_and(b"-._~!$&'()*+;=%[]:");
+
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
 }
 
 /// Whether `byte` may stand in a value: no control character but the tab.

@@ -1,9 +1,9 @@
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use memchr::memchr;
 
 use super::fields::{Gather, Meaning};
+use super::lines::{FieldLine, RequestLine, fault};
 use super::{Body, Error};
 use crate::codec::{Decode, Step};
 
@@ -13,18 +13,19 @@ use crate::codec::{Decode, Step};
 /// of it included, and has at most [`max_fields`](Self::max_fields) header fields (64 unless set).
 ///
 /// Stricter than RFC 9112 asks where that closes a doubt: lines end with CR LF, folded lines and a
-/// `Content-Length` beside `Transfer-Encoding` are errors.
+/// `Content-Length` beside `Transfer-Encoding` are errors. Each line is judged when its end has
+/// come, so that the first that is wrong decides, and nobody waits for the end of such a head.
 ///
 /// Nothing is allocated per head: where its parts are is kept in memory that is used again.
 #[derive(Debug)]
 pub struct Heads {
     max_bytes: usize,
     max_fields: usize,
-    /// Where the request line starts: behind the empty lines.
-    start: usize,
-    /// Where the line starts that is looked at; `start <= line <= scanned`.
+    /// Where the line starts that is to be read next.
     line: usize,
-    /// No line feed before this that has not been looked at.
+    /// Whether that is a field: the request line has been read.
+    in_fields: bool,
+    /// That line does not end before this; meaningless while it is not behind `line`.
     scanned: usize,
     parts: Parts,
     error: Option<Error>,
@@ -32,7 +33,6 @@ pub struct Heads {
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 64;
-/// What the parser's table on the stack holds.
 const FIELDS_MOST: usize = 128;
 
 impl Heads {
@@ -41,8 +41,8 @@ impl Heads {
         Heads {
             max_bytes: HEAD_BYTES_MAX,
             max_fields: FIELDS_MAX,
-            start: 0,
             line: 0,
+            in_fields: false,
             scanned: 0,
             parts: Parts::default(),
             error: None,
@@ -61,38 +61,50 @@ impl Heads {
         self
     }
 
-    fn parse(&mut self, input: &[u8]) -> Result<Step<()>, Error> {
-        let Some(end) = self.end(input)? else { return Ok(Step::need(1)) };
-        self.parts.read(input, self.start..end, self.max_fields)?;
-        (self.start, self.line, self.scanned) = (0, 0, 0);
-        Ok(Step::Frame { frame: (), used: end })
+    /// Reads line after line; the offset behind the head, when it is whole.
+    #[inline]
+    fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
+        let window = &input[..input.len().min(self.max_bytes)];
+        // A line that was cut is read again only when its end has come.
+        if self.scanned > self.line && memchr(b'\n', &window[self.scanned..]).is_none() {
+            return self.cut(window);
+        }
+        if !self.in_fields {
+            // "a server .. SHOULD ignore at least one empty line (CRLF) received prior to the
+            // request-line" (RFC 9112, 2.2).
+            while let [b'\r', b'\n', ..] = window[self.line..] {
+                self.line += 2;
+            }
+            let Some(line) = RequestLine::read(&window[self.line..]) else {
+                return self.stop(window);
+            };
+            self.line = self.parts.request(line, self.line);
+            self.in_fields = true;
+        }
+        let mut at = self.line;
+        while let Some(line) = FieldLine::read(&window[at..]) {
+            at = self.parts.field(line, &window[at..], at, self.max_fields)?;
+        }
+        self.line = at;
+        let [b'\r', b'\n', ..] = window[at..] else { return self.stop(window) };
+        self.parts.meaning = self.parts.gather.finish(self.parts.minor)?;
+        (self.line, self.in_fields, self.scanned) = (0, false, 0);
+        Ok(Some(at + 2))
     }
 
-    /// Where the head ends: behind its empty line.
-    fn end(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
-        let window = input.len().min(self.max_bytes);
-        while let Some(offset) = memchr(b'\n', &input[self.scanned.min(window)..window]) {
-            let newline = self.scanned + offset;
-            if newline == 0 || input[newline - 1] != b'\r' {
-                return Err(Error::BareLf);
-            }
-            let (line, empty) = (self.line, newline - 1 == self.line);
-            (self.line, self.scanned) = (newline + 1, newline + 1);
-            if empty && line > self.start {
-                return Ok(Some(newline + 1));
-            }
-            if empty {
-                // "a server .. SHOULD ignore at least one empty line (CRLF) received prior to the
-                // request-line" (RFC 9112, 2.2).
-                self.start = newline + 1;
-            } else if line > self.start && matches!(input[line], b' ' | b'\t') {
-                return Err(Error::FoldedLine);
-            }
-        }
-        self.scanned = window;
-        match window == self.max_bytes {
-            true if self.line == self.start => Err(Error::TargetTooLong),
-            true => Err(Error::HeadTooLong),
+    /// The line in front is cut, or is wrong.
+    #[cold]
+    fn stop(&mut self, window: &[u8]) -> Result<Option<usize>, Error> {
+        fault(&window[self.line..], !self.in_fields)?;
+        self.cut(window)
+    }
+
+    /// All of `window` has been looked at, and the head does not end in it.
+    fn cut(&mut self, window: &[u8]) -> Result<Option<usize>, Error> {
+        self.scanned = window.len();
+        match window.len() == self.max_bytes {
+            true if self.in_fields => Err(Error::HeadTooLong),
+            true => Err(Error::TargetTooLong),
             false => Ok(None),
         }
     }
@@ -108,12 +120,15 @@ impl Decode for Heads {
     type Frame<'a> = Head<'a>;
     type Error = Error;
 
+    #[inline]
     fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<Head<'a>>, Error> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let step = self.parse(input).inspect_err(|&error| self.error = Some(error))?;
-        Ok(step.map(|()| Head { input, parts: &self.parts }))
+        match self.parse(input).inspect_err(|&error| self.error = Some(error))? {
+            Some(used) => Ok(Step::Frame { frame: Head { input, parts: &self.parts }, used }),
+            None => Ok(Step::need(1)),
+        }
     }
 }
 
@@ -126,16 +141,19 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// The method, as sent: methods are case-sensitive.
+    #[inline]
     pub fn method(&self) -> &'a [u8] {
         &self.input[self.parts.method.clone()]
     }
 
     /// The target, as sent: neither decoded nor checked beyond its characters.
+    #[inline]
     pub fn target(&self) -> &'a [u8] {
         &self.input[self.parts.target.clone()]
     }
 
     /// The minor version: 0 or 1.
+    #[inline]
     pub fn version(&self) -> u8 {
         self.parts.minor
     }
@@ -151,6 +169,7 @@ impl<'a> Head<'a> {
     }
 
     /// How the body behind the head is framed.
+    #[inline]
     pub fn body(&self) -> Body {
         self.parts.meaning.body
     }
@@ -164,11 +183,13 @@ impl<'a> Head<'a> {
     }
 
     /// Whether the client wants to send another request behind this one (RFC 9112, 9.3).
+    #[inline]
     pub fn keep_alive(&self) -> bool {
         self.parts.meaning.keep_alive
     }
 
     /// Whether the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1).
+    #[inline]
     pub fn expects_continue(&self) -> bool {
         self.parts.meaning.expects_continue
     }
@@ -217,41 +238,38 @@ struct Parts {
     target: Range<usize>,
     minor: u8,
     fields: Vec<(Range<usize>, Range<usize>)>,
+    gather: Gather,
     meaning: Meaning,
 }
 
 impl Parts {
-    fn read(&mut self, input: &[u8], head: Range<usize>, max_fields: usize) -> Result<(), Error> {
-        let mut table = [const { MaybeUninit::uninit() }; FIELDS_MOST];
-        let mut request = httparse::Request::new(&mut []);
-        let head = &input[head];
-        let parsed = request.parse_with_uninit_headers(head, &mut table[..max_fields]);
-        match parsed.map_err(|error| fault(error, head))? {
-            httparse::Status::Complete(used) if used == head.len() => {}
-            // The two disagree about where the head ends.
-            _ => return Err(Error::FieldLine),
-        }
-        let (Some(method), Some(target), Some(minor)) =
-            (request.method, request.path, request.version)
-        else {
-            return Err(Error::RequestLine);
-        };
-        let place = |part: &[u8]| {
-            let start = part.as_ptr().addr() - input.as_ptr().addr();
-            start..start + part.len()
-        };
-        (self.method, self.target, self.minor) =
-            (place(method.as_bytes()), place(target.as_bytes()), minor);
+    /// Begins with the request line that is at `at` in the input: the offset behind it.
+    #[inline]
+    fn request(&mut self, line: RequestLine, at: usize) -> usize {
+        self.method = at + line.method.start..at + line.method.end;
+        self.target = at + line.target.start..at + line.target.end;
+        self.minor = line.minor;
         self.fields.clear();
-        let mut gather = Gather::default();
-        for field in request.headers.iter() {
-            gather.field(field.name.as_bytes(), field.value)?;
-            // An empty value may point anywhere.
-            let value = if field.value.is_empty() { 0..0 } else { place(field.value) };
-            self.fields.push((place(field.name.as_bytes()), value));
+        self.gather = Gather::default();
+        at + line.used
+    }
+
+    /// Adds the field of `text`, which is at `at` in the input: the offset behind it.
+    #[inline]
+    fn field(
+        &mut self,
+        line: FieldLine,
+        text: &[u8],
+        at: usize,
+        max_fields: usize,
+    ) -> Result<usize, Error> {
+        if self.fields.len() >= max_fields {
+            return Err(Error::TooManyFields);
         }
-        self.meaning = gather.finish(minor)?;
-        Ok(())
+        self.gather.field(&text[line.name.clone()], &text[line.value.clone()])?;
+        let name = at + line.name.start..at + line.name.end;
+        self.fields.push((name, at + line.value.start..at + line.value.end));
+        Ok(at + line.used)
     }
 }
 
@@ -262,26 +280,10 @@ impl Default for Parts {
             target: 0..0,
             minor: 1,
             fields: Vec::new(),
+            gather: Gather::default(),
             meaning: Meaning { body: Body::None, keep_alive: false, expects_continue: false },
         }
     }
-}
-
-fn fault(error: httparse::Error, head: &[u8]) -> Error {
-    match error {
-        httparse::Error::TooManyHeaders => Error::TooManyFields,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Error::FieldLine,
-        httparse::Error::Version if names_a_version(head) => Error::VersionUnsupported,
-        _ => Error::RequestLine,
-    }
-}
-
-/// Whether the first line ends with `HTTP/`, a digit, a dot and a digit.
-fn names_a_version(head: &[u8]) -> bool {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let word = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 #[cfg(test)]

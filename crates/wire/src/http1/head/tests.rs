@@ -101,6 +101,8 @@ fn what_is_no_head_has_its_error_and_status() {
         ("GET / http/1.1\n\n", Error::RequestLine, 400),
         ("GET / HTTP/1.10\n\n", Error::RequestLine, 400),
         ("PRI * HTTP/2.0\n\n", Error::VersionUnsupported, 505),
+        ("PRI  * HTTP/2.0\n\n", Error::RequestLine, 400),
+        ("PRI * HTTP/a.0\n\n", Error::RequestLine, 400),
         ("GET / HTTP/1.1\n\n", Error::HostMissing, 400),
         ("GET / HTTP/1.1\nHost: a\nHost: a\n\n", Error::HostInvalid, 400),
         ("GET / HTTP/1.1\nHost: a/b\n\n", Error::HostInvalid, 400),
@@ -139,4 +141,98 @@ fn limits_hold_and_errors_stay() {
     assert_eq!(fields(64), Ok(()));
     assert_eq!(fields(65), Err(Error::TooManyFields));
     assert_eq!(Error::TooManyFields.status(), 431);
+}
+
+#[test]
+fn the_first_line_that_is_wrong_decides_as_soon_as_it_has_come() {
+    let early = b"GET  / HTTP/1.1\r\nHost: a\nX";
+    for end in 0..early.len() {
+        let outcome = Heads::new().decode(&mut early[..end].to_vec()).map(|_| ());
+        let expected = if end < 17 { Ok(()) } else { Err(Error::RequestLine) };
+        assert_eq!(outcome, expected, "{end} bytes");
+    }
+}
+
+#[test]
+fn a_line_in_pieces_is_not_read_again() {
+    let mut input = b"GET / HTTP/1.1\r\nHost: a\r\nX: 123456\r\n\r\n".to_vec();
+    let mut heads = Heads::new();
+    for end in 0..input.len() {
+        assert!(matches!(heads.decode(&mut input[..end]), Ok(Step::Need(_))));
+        if end == 30 {
+            // Behind the decoder's back: it would stumble if it looked again.
+            input[..25].fill(b'\n');
+        }
+    }
+    let Ok(Step::Frame { frame, .. }) = heads.decode(&mut input) else { panic!("a head") };
+    assert_eq!((frame.method(), frame.header("x")), (&b"\n\n\n"[..], Some(&b"123456"[..])));
+}
+
+/// What the judge, who is laxer about line ends, makes of a head: its parts.
+fn judged(input: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut table = [httparse::EMPTY_HEADER; 128];
+    let mut request = httparse::Request::new(&mut table);
+    let Ok(httparse::Status::Complete(used)) = request.parse(input) else { return None };
+    let mut parts = vec![used.to_string().into_bytes(), vec![request.version?]];
+    parts.extend([request.method?.as_bytes().to_vec(), request.path?.as_bytes().to_vec()]);
+    for field in request.headers.iter() {
+        parts.extend([field.name.as_bytes().to_vec(), field.value.to_vec()]);
+    }
+    Some(parts)
+}
+
+fn ours(input: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Error> {
+    let mut input = input.to_vec();
+    let mut heads = Heads::new();
+    let Step::Frame { frame, used } = heads.decode(&mut input)? else { return Ok(None) };
+    let mut parts = vec![used.to_string().into_bytes(), vec![frame.version()]];
+    parts.extend([frame.method().to_vec(), frame.target().to_vec()]);
+    for field in frame.iter() {
+        parts.extend([field.name.to_vec(), field.value.to_vec()]);
+    }
+    Ok(Some(parts))
+}
+
+#[test]
+fn another_parser_reads_the_same_heads() {
+    let heads: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /a?b=c%20d HTTP/1.0\r\nUser-Agent: \t x y \t \r\nX-Empty:\r\nY:  \t\r\n\r\n",
+        b"\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nAccept: text/plain, */*\r\n\r\n",
+        b"M-SEARCH /caf\xc3\xa9 HTTP/1.1\r\nhost:a.example\r\nX: \xff\xfe~\r\nLonger-Name-9: z\r\n\r\n",
+    ];
+    let seed = 20_261_121;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..200_000 {
+        let mut input = random.choice(heads).unwrap().to_vec();
+        for _ in 0..random.usize(..3) {
+            let at = random.usize(..input.len());
+            let byte = match random.usize(..3) {
+                0 => random.u8(..),
+                _ => *random.choice(b"\r\n\t :/HT1.0\x7f\0\x80").unwrap(),
+            };
+            match random.usize(..3) {
+                0 => input[at] = byte,
+                1 => input.insert(at, byte),
+                _ => drop(input.remove(at)),
+            }
+        }
+        let (judged, ours) = (judged(&input), ours(&input));
+        let what = format!("seed {seed}, round {round}: {}", input.escape_ascii());
+        match ours {
+            Ok(Some(parts)) => {
+                accepted += 1;
+                assert_eq!(judged.as_ref(), Some(&parts), "{what}");
+            }
+            Ok(None) => assert_eq!(judged, None, "{what}"),
+            Err(Error::RequestLine | Error::VersionUnsupported | Error::FieldLine) => {
+                refused += 1;
+                assert_eq!(judged, None, "{what}");
+            }
+            // What it does not judge: bare line ends, what fields mean.
+            Err(_) => {}
+        }
+    }
+    assert!(accepted > 20_000 && refused > 20_000, "{accepted} accepted, {refused} refused");
 }
