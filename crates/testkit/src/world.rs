@@ -33,11 +33,36 @@
 //!   every completion was called exactly once.
 //! * The same seed gives the same trace.
 //!
+//! # On real sockets
+//!
+//! [`SocketRun`] plays the same plans with the same handlers, clients, books and laws over TCP, unix
+//! and UDP sockets of this machine: loops on threads of their own over a driver of the system, the
+//! scripts on one thread beside them. What is different:
+//!
+//! * Faults are those that sockets have by themselves: buffers so small that every write is a short
+//!   one, small reads, peers that never read, half-closes, resets, connections that end as soon as
+//!   they are begun. No datagrams or dials are lost on purpose, no accept fails, no wake is late.
+//! * Times that every world waits for are milliseconds. Times that no world should wait for are
+//!   long, so that a busy machine breaks no law.
+//! * A seed does not decide the order of threads and packets: there is no trace, and a seed that
+//!   failed may pass the next time.
+//! * What a loop buffers is measured against all connections that it ever had, because the figure may
+//!   be older than the end of one.
+//! * A unix socket that is reset looks to its peer like one that is closed, so that where the server
+//!   cuts connections nothing is said about the bytes that such a peer has got.
+//! * A ring delivers what it has taken before it is told to stop, so that an unread input may be as
+//!   long as what the peer sends.
+//! * The offload pool has one thread, because a worker's answers have to come in their order.
+//!
+//! A world that hangs is a failure like any other: scripts have deadlines, and a watchdog stands
+//! behind them.
+//!
 //! # How to repeat a seed
 //!
 //! `cargo xtask sim --seed S --log` runs one world and prints every order to the drivers and every
 //! event that they told. Seeds that once found a bug stand in [`REGRESSIONS`], which is always run.
-//! `cargo xtask sim --canary` plants [bugs](Bug) between driver and loop, which must be found.
+//! `cargo xtask sim --canary` plants [bugs](Bug) between driver and loop, which must be found;
+//! `--sockets DRIVER` does all of it on real sockets.
 
 mod check;
 mod client;

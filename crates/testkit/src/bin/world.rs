@@ -77,18 +77,13 @@ fn run(seeds: &[u64], log: bool) -> ExitCode {
 fn run_on_sockets(driver: DriverKind, seeds: &[u64]) -> ExitCode {
     let mut failed = 0;
     let mut met = BTreeMap::<String, u64>::new();
-    for seed in seeds {
-        match (SocketRun { driver, bug: None }).seed(*seed) {
-            Ok(more) => add(&mut met, more),
-            Err(failure) => {
-                println!("{failure}");
-                failed += 1;
-            }
+    SocketRun { driver, bug: None }.seeds(seeds.iter().copied(), |result| match result {
+        Ok(more) => add(&mut met, more),
+        Err(failure) => {
+            println!("{failure}");
+            failed += 1;
         }
-        if failed == FAILURES_MAX {
-            break;
-        }
-    }
+    });
     report(failed, &met, &format!("{} seeds passed on sockets of {driver}", seeds.len()))
 }
 

@@ -190,7 +190,7 @@ impl Plan {
         // Where peers are to be felt, a payload has to be more than kernels hold.
         self.tiny_buffers = self.stubborn || self.tight || rng.u8(..3) == 0;
         if self.stubborn || self.tight {
-            self.payload_max = self.payload_max.max(64 << 10);
+            self.payload_max = self.payload_max.max(128 << 10);
         }
         if !self.polite && rng.bool() {
             self.hit_and_run = rng.usize(1..=40);

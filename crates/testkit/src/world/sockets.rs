@@ -34,6 +34,35 @@ pub struct SocketRun {
 }
 
 impl SocketRun {
+    /// Runs the worlds of many seeds, some at a time, until a few have failed. The answers come in
+    /// the order in which they end.
+    pub fn seeds(
+        self,
+        seeds: impl IntoIterator<Item = u64>,
+        mut each: impl FnMut(Result<BTreeMap<String, u64>, Failure>),
+    ) {
+        let mut seeds = seeds.into_iter();
+        let (tell, told) = channel();
+        let (mut running, mut failed) = (0, 0);
+        loop {
+            while running < AT_A_TIME
+                && failed < FAILURES_MAX
+                && let Some(seed) = seeds.next()
+            {
+                running += 1;
+                let tell = tell.clone();
+                std::thread::spawn(move || tell.send(self.seed(seed)));
+            }
+            if running == 0 {
+                return;
+            }
+            let result = told.recv().expect("worlds catch their panics");
+            running -= 1;
+            failed += usize::from(result.is_err());
+            each(result);
+        }
+    }
+
     /// Runs the world of a seed, and returns how often it met what.
     ///
     /// # Errors
@@ -41,22 +70,34 @@ impl SocketRun {
     /// The laws that were broken, of which one is that every world ends.
     pub fn seed(self, seed: u64) -> Result<BTreeMap<String, u64>, Failure> {
         let place = Place::new();
+        let plan = Arc::new(self.plan(seed, &place));
+        let (tell, told) = channel();
+        let shared = plan.clone();
+        std::thread::spawn(move || {
+            let begin = || {
+                Life::begin(&shared, |book, detached| {
+                    Sockets::new(self, place, &shared, book, detached).expect("loops on free ports")
+                })
+            };
+            tell.send(lived(begin))
+        });
+        // A script waits for nothing but locks, a server that starts, and the clock; and yet.
+        let result = told.recv_timeout(HANGS_AFTER);
+        let result = result.unwrap_or_else(|_| Err(vec!["the world hangs".to_owned()]));
+        result.map_err(|broken| {
+            let again = format!("cargo xtask sim --sockets {} --seed {seed}", self.driver);
+            Failure { seed, plan: plan.to_string(), broken, log: Vec::new(), again }
+        })
+    }
+
+    fn plan(self, seed: u64, place: &Place) -> Plan {
         let mut plan = Plan::of(seed).on_sockets(self.driver, &place.dir);
         if self.bug.is_some() {
             plan.loops = 1;
             plan.tempo.patience = Duration::from_secs(2);
             plan.tempo.grace = Duration::from_secs(1);
         }
-        let plan = Arc::new(plan);
-        let begin = || {
-            Life::begin(&plan, |book, detached| {
-                Sockets::new(self, place, &plan, book, detached).expect("loops on free ports")
-            })
-        };
-        lived(begin).map_err(|broken| {
-            let again = format!("cargo xtask sim --sockets {} --seed {seed}", self.driver);
-            Failure { seed, plan: plan.to_string(), broken, log: Vec::new(), again }
-        })
+        plan
     }
 }
 
@@ -220,6 +261,11 @@ fn start_planted(
         let run = Turning { plan, bug, setup, tell_handle };
         let result = match driver {
             DriverKind::Portable => run.over(ReadyDriver::portable),
+            #[cfg(target_os = "linux")]
+            DriverKind::Ring => {
+                let open = |limits| mainspring_io::RingDriver::new(limits);
+                run.over(|limits| open(limits).map_err(io::Error::other))
+            }
             _ => run.over(ReadyDriver::new),
         };
         tell.send(result)
@@ -290,6 +336,11 @@ fn present() -> Instant {
     Instant::now()
 }
 
+/// Worlds at a time: they wait more than they work.
+const AT_A_TIME: usize = 3;
+const FAILURES_MAX: usize = 5;
+/// More than patience, grace and afterlife together.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
 /// Detached connections are looked at so often.
 const LOOK: Duration = Duration::from_micros(500);
 const FAREWELL: Duration = Duration::from_secs(2);
