@@ -64,7 +64,7 @@ pub enum ServerName {
     TokioUdp,
     /// monoio on io_uring: the same bytes back (tcp, unix)
     MonoioEcho,
-    /// monoio on epoll: the same bytes back (tcp)
+    /// monoio on epoll: the same bytes back (tcp, unix)
     MonoioLegacyEcho,
     /// compio on io_uring: the same bytes back (tcp, unix)
     CompioEcho,

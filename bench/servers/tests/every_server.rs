@@ -19,10 +19,11 @@ const ECHO: &[&str] = &[
     "mio-echo",
     "tokio-echo",
     "monoio-echo",
+    "monoio-legacy-echo",
     "compio-echo",
     "libuv-echo",
 ];
-const ECHO_TCP_ONLY: &[&str] = &["monoio-legacy-echo", "message-io-echo"];
+const ECHO_TCP_ONLY: &[&str] = &["message-io-echo"];
 const HTTP: &[&str] = &[
     "floor-http",
     "floor-http-uring",
