@@ -17,7 +17,7 @@ impl Buffers {
     const COUNT_MAX: usize = 256;
     const BYTES_MAX: usize = 4 << 20;
     /// A reply to one full read buffer of pipelined commands fits several times over.
-    pub(crate) const CAPACITY_MAX: usize = 512 << 10;
+    pub(crate) const CAPACITY_MAX: usize = 1 << 20;
     /// What a new vector starts with: one small reply must not cost a chain of regrowths.
     const CAPACITY_NEW: usize = 1024;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod completion;
 pub(crate) mod detached;
+pub(crate) mod ends;
 pub(crate) mod id;
 pub(crate) mod input;
 pub(crate) mod reason;
@@ -38,15 +39,15 @@ impl Conn<'_> {
 
     /// The other end.
     #[must_use]
-    pub fn peer(&self) -> &Addr {
-        &self.slot().peer
+    pub fn peer(&self) -> Addr {
+        self.slot().ends.peer()
     }
 
     /// This end; for an accepted connection the address that the peer connected to. While a dialled
     /// connection is not up it is the unspecified address.
     #[must_use]
-    pub fn local(&self) -> &Addr {
-        &self.slot().local
+    pub fn local(&self) -> Addr {
+        self.slot().ends.local()
     }
 
     /// Which of [`ServerInfo::addrs`](crate::ServerInfo::addrs) it was accepted on; `None` if it

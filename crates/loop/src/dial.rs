@@ -1,5 +1,6 @@
 //! Connections that start here.
 
+use crate::conn::ends::Ends;
 use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, NO_LISTENER, Slot, Stage};
 use crate::state::{Install, Life, LoopState};
 use crate::turn::Loop;
@@ -40,8 +41,9 @@ impl Cx<'_> {
         }
         loop_.shared.assign_connection(loop_.index);
         let until = loop_.tick_after(loop_.limits.dial_timeout);
-        let stage = Stage::Dialing { until };
-        let mut conn = ConnSlot::new(host.index, NO_LISTENER, unspecified(), unspecified(), stage);
+        let ends = Ends::unspecified();
+        let mut conn = ConnSlot::new(host.index, NO_LISTENER, ends, Stage::Dialing);
+        conn.active = until;
         conn.extra().dial_options = address.listen_options().socket.clone();
         conn.idle_ms = loop_.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         let key = loop_.slots.insert(Slot::Conn(conn));
@@ -155,14 +157,14 @@ impl<D: Driver> Loop<D> {
         let mut error = nothing_found();
         loop {
             let Some(conn) = self.core.state.conn(key) else { return };
-            if !matches!(conn.stage, Stage::Dialing { .. }) {
+            if conn.stage != Stage::Dialing {
                 return;
             }
             let extra = conn.extra();
             let Some(to) = extra.candidates.pop() else { break };
             match self.driver.connect(key, &to, &extra.dial_options) {
                 Ok(()) => {
-                    conn.peer = to;
+                    conn.ends = Ends::new(to, unspecified());
                     conn.flags.set(Flags::ADOPTED);
                     return;
                 }

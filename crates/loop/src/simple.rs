@@ -134,7 +134,7 @@ impl<C: Callbacks> Handler for Simple<C> {
         let keepalive =
             Keepalive { idle: Self::KEEPALIVE, interval: Some(Self::KEEPALIVE), count: None };
         conn.set_options(SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() });
-        let peer = conn.peer().clone();
+        let peer = conn.peer();
         let reply = self.callbacks.accept(self.last_id, &peer, Waker(conn.waker()));
         match answer(conn, &reply) {
             Action::Close => Opened::Refuse,

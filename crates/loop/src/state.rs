@@ -26,6 +26,8 @@ pub(crate) struct LoopState {
     now: Instant,
     /// `now` in whole milliseconds since `base`.
     pub(crate) tick: u64,
+    /// When `tick` is over.
+    tick_end: Instant,
     /// The instant of tick 0.
     base: Instant,
     pub(crate) slots: Slab<Slot>,
@@ -136,6 +138,7 @@ impl LoopState {
             index,
             now,
             tick: 0,
+            tick_end: now,
             base: now,
             slots: Slab::new(),
             timers: TimerWheel::new(),
@@ -174,10 +177,13 @@ impl LoopState {
         self.now
     }
 
-    /// A turn begins. What counts in ticks is asked for often and reckoned once.
+    /// A turn begins. Many turns lie within one tick, which is reckoned once.
     pub(crate) fn set_now(&mut self, now: Instant) {
         self.now = now;
-        self.tick = now.saturating_duration_since(self.base).as_millis() as u64;
+        if now >= self.tick_end {
+            self.tick = now.saturating_duration_since(self.base).as_millis() as u64;
+            self.tick_end = self.instant_of(self.tick + 1);
+        }
     }
 
     /// The present tick: whole milliseconds since the loop was made.
@@ -277,7 +283,7 @@ impl LoopState {
         }
         self.hosts[conn.host as usize].has_output = true;
         if conn.outbox.len() > self.limits.output_max {
-            conn.escalate(Stage::Aborting, CloseReason::SlowConsumer);
+            conn.abort_slow();
             return Self::nowhere(&mut self.overflow, &self.counters);
         }
         if !conn.outbox.has_buffer() {
@@ -293,6 +299,7 @@ impl LoopState {
         }
     }
 
+    #[cold]
     fn nowhere<'a>(overflow: &'a mut Vec<u8>, counters: &LoopCounters) -> &'a mut Vec<u8> {
         counters.dropped_slow_bytes.add(overflow.len() as u64);
         overflow.clear();

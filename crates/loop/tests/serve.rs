@@ -142,7 +142,7 @@ fn every_connection_knows_its_listener_and_both_ends() {
     let running = start_with(Server::builder(), &[TCP, &unix], move || {
         let tell = tell.clone();
         Probe::echo(&tell.clone()).open(move |conn| {
-            let (peer, local) = (conn.peer().clone(), conn.local().clone());
+            let (peer, local) = (conn.peer(), conn.local());
             tell.add(format!("on {:?} from {peer} to {local}", conn.listener().unwrap()));
             Some(Action::Continue)
         })

@@ -3,9 +3,9 @@
 use super::stream::Served;
 use super::table::{Socket, State, Table};
 use super::{ReadyDriver, WAKE, clock, enqueue};
-use crate::{Key, OwnedStream, Sink};
+use crate::{DriverLimits, Key, OwnedStream, Sink};
+use mio::Events;
 use mio::event::Event;
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,14 @@ pub(super) enum Report {
     Dropped(Key, usize, io::Error),
 }
 
+/// What a turn may still take in.
+struct Budget {
+    delivered: usize,
+    /// How many bytes may be delivered.
+    bytes: usize,
+    accepts: usize,
+}
+
 impl ReadyDriver {
     pub(super) fn run_turn(
         &mut self,
@@ -50,11 +58,16 @@ impl ReadyDriver {
         sink.begin(self.now);
         self.tell_reports(sink);
         self.wake_rested_listeners();
-        if ask {
+        let mut budget = Budget::of(&self.limits);
+        if !ask {
+            self.serve_queue(&mut budget, sink);
+        } else if self.queue.is_empty() && self.starved.is_empty() {
+            self.serve_events(&mut budget, sink);
+        } else {
             self.note_events();
             self.resume_starved_sends();
+            self.serve_queue(&mut budget, sink);
         }
-        self.serve_queue(sink);
         Ok(())
     }
 
@@ -144,43 +157,75 @@ impl ReadyDriver {
         }
     }
 
-    fn note_events(&mut self) {
-        for event in &self.events {
-            if event.token() == WAKE {
-                self.wake.lower();
+    /// Serves events as they were told, nothing older being left to do. What is beyond the budget
+    /// is queued.
+    fn serve_events(&mut self, budget: &mut Budget, sink: &mut impl Sink) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let Some(key) = self.note(event) else { continue };
+            if budget.is_spent() {
+                self.enqueue(key);
             } else {
-                note(event, &mut self.table, &mut self.queue);
+                self.serve(key, budget, sink);
             }
+        }
+        self.events = events;
+    }
+
+    /// Queues what the events tell.
+    fn note_events(&mut self) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            if let Some(key) = self.note(event) {
+                self.enqueue(key);
+            }
+        }
+        self.events = events;
+    }
+
+    /// Turns an event into bits of its socket. The key of the socket if that gives it something to
+    /// do.
+    fn note(&mut self, event: &Event) -> Option<Key> {
+        if event.token() == WAKE {
+            self.wake.lower();
+            return None;
+        }
+        let (key, slot) = self.table.of_token(event.token())?;
+        mark(event, &mut slot.state);
+        let due = slot.state.has(State::RECEIVING.and(State::READABLE))
+            || slot.state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
+            || matches!(slot.socket, Socket::Listener(_)) && !slot.state.has(State::RESTING);
+        due.then_some(key)
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        if let Some(slot) = self.table.get_mut(key) {
+            enqueue(&mut self.queue, key, &mut slot.state);
         }
     }
 
-    /// Serves each queued key once, as far as the budgets reach.
-    fn serve_queue(&mut self, sink: &mut impl Sink) {
-        let mut delivered = 0;
-        let mut accepts = self.limits.accepts_per_turn.max(1);
+    /// Serves each queued key once, as far as the budget reaches.
+    fn serve_queue(&mut self, budget: &mut Budget, sink: &mut impl Sink) {
         for _ in 0..self.queue.len() {
-            if delivered >= self.limits.bytes_per_turn {
+            if budget.is_spent() {
                 return;
             }
             let Some(key) = self.queue.pop_front() else {
                 return;
             };
-            self.serve(key, &mut delivered, &mut accepts, sink);
+            if let Some(slot) = self.table.get_mut(key) {
+                slot.state.clear(State::QUEUED);
+                self.serve(key, budget, sink);
+            }
         }
     }
 
-    fn serve(
-        &mut self,
-        key: Key,
-        delivered: &mut usize,
-        accepts: &mut usize,
-        sink: &mut impl Sink,
-    ) {
+    fn serve(&mut self, key: Key, budget: &mut Budget, sink: &mut impl Sink) {
         let Some(slot) = self.table.get_mut(key) else {
             return;
         };
-        slot.state.clear(State::QUEUED);
         let state = &mut slot.state;
+        let Budget { delivered, accepts, .. } = budget;
         let served = match &mut slot.socket {
             Socket::Stream(stream) => stream.serve(key, state, &mut self.buffer, delivered, sink),
             Socket::Listener(listener) => {
@@ -209,12 +254,17 @@ impl ReadyDriver {
     }
 }
 
-/// Turns an event into bits of its socket, and queues the socket if that makes it have to do.
-fn note(event: &Event, table: &mut Table, queue: &mut VecDeque<Key>) {
-    let Some((key, slot)) = table.of_token(event.token()) else {
-        return;
-    };
-    let state = &mut slot.state;
+impl Budget {
+    fn of(limits: &DriverLimits) -> Self {
+        Self { delivered: 0, bytes: limits.bytes_per_turn, accepts: limits.accepts_per_turn.max(1) }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.delivered >= self.bytes
+    }
+}
+
+fn mark(event: &Event, state: &mut State) {
     let (error, read_closed) = (event.is_error(), event.is_read_closed());
     if !state.has(State::ENDED) {
         if event.is_readable() || read_closed || error {
@@ -229,12 +279,6 @@ fn note(event: &Event, table: &mut Table, queue: &mut VecDeque<Key>) {
     }
     if state.has(State::WAITING) && (event.is_writable() || event.is_write_closed() || error) {
         state.set(State::WRITABLE);
-    }
-    let due = state.has(State::RECEIVING.and(State::READABLE))
-        || state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
-        || matches!(slot.socket, Socket::Listener(_)) && !state.has(State::RESTING);
-    if due {
-        enqueue(queue, key, state);
     }
 }
 

@@ -120,6 +120,7 @@ impl StreamSocket {
         with_socket!(self, socket => socket.peer_addr().map(drop))
     }
 
+    #[inline]
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.recv_once(buffer) {
@@ -170,7 +171,14 @@ impl StreamSocket {
         delivered: &mut usize,
         sink: &mut impl Sink,
     ) -> Served {
-        let served = self.try_serve(key, state, buffer, delivered, sink);
+        let rare = State::CONNECTING.and(State::ERROR).and(State::WRITABLE);
+        let served = if state.any(rare) {
+            self.serve_rare(key, state, buffer, delivered, sink)
+        } else if state.has(State::RECEIVING.and(State::READABLE)) {
+            self.receive(key, state, buffer, delivered, sink)
+        } else {
+            return Served::Idle;
+        };
         match served {
             Err(error) => Served::Failed(error),
             Ok(()) if state.has(State::RECEIVING.and(State::READABLE)) => Served::Again,
@@ -178,7 +186,9 @@ impl StreamSocket {
         }
     }
 
-    fn try_serve(
+    /// As [`serve`](Self::serve), for a socket with more to do than to receive.
+    #[inline(never)]
+    fn serve_rare(
         &mut self,
         key: Key,
         state: &mut State,
@@ -226,6 +236,7 @@ impl StreamSocket {
         Ok(true)
     }
 
+    #[inline(always)]
     fn receive(
         &mut self,
         key: Key,

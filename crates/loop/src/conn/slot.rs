@@ -1,6 +1,7 @@
 //! What the loop keeps for one socket.
 
 use crate::conn::completion::Completion;
+use crate::conn::ends::Ends;
 use crate::timer::TimerId;
 use crate::{CloseReason, ConnStats};
 use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
@@ -21,10 +22,10 @@ pub(crate) struct ConnSlot {
     pub(crate) carry: Vec<u8>,
     /// No delivery before the carry has this length.
     pub(crate) wanted: usize,
-    pub(crate) peer: Addr,
-    pub(crate) local: Addr,
+    pub(crate) ends: Ends,
     pub(crate) stats: ConnStats,
-    /// Tick of the last byte in either direction.
+    /// Tick of the last byte in either direction; while dialling or lingering, the tick by which
+    /// that must be over.
     pub(crate) active: u64,
     /// What the next deadline of an open connection is counted from `active`; ms, 0 is none.
     pub(crate) idle_ms: u32,
@@ -59,16 +60,16 @@ pub(crate) struct Extra {
 /// How far a connection has come. It only goes down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// A dialled connection that is not up; the tick by which it must be.
-    Dialing { until: u64 },
+    /// A dialled connection that is not up.
+    Dialing,
     /// In use.
     Open,
     /// To be given away when the output has been sent.
     Detaching,
     /// To be closed when the output has been sent.
     Closing,
-    /// The end of stream has been sent; waiting for the peer's until the tick.
-    Lingering { until: u64 },
+    /// The end of stream has been sent; waiting for the peer's.
+    Lingering,
     /// To be dropped as it is: broken, or to be reset.
     Aborting,
     /// The driver has the order to end it and will report the end.
@@ -172,13 +173,12 @@ impl Flags {
 }
 
 impl ConnSlot {
-    pub(crate) fn new(host: u32, listener: u16, peer: Addr, local: Addr, stage: Stage) -> Self {
+    pub(crate) fn new(host: u32, listener: u16, ends: Ends, stage: Stage) -> Self {
         Self {
             outbox: Outbox::new(),
             carry: Vec::new(),
             wanted: 0,
-            peer,
-            local,
+            ends,
             stats: ConnStats::default(),
             active: 0,
             idle_ms: 0,
@@ -203,6 +203,12 @@ impl ConnSlot {
                 self.reason.get_or_insert(reason);
             }
         }
+    }
+
+    /// The output has grown beyond all limits.
+    #[cold]
+    pub(crate) fn abort_slow(&mut self) {
+        self.escalate(Stage::Aborting, CloseReason::SlowConsumer);
     }
 
     /// Notes that the output, `unsent` bytes, is over its high mark. To be asked before the output
@@ -260,7 +266,7 @@ impl ConnSlot {
     pub(crate) fn wants_input(&self) -> bool {
         match self.stage {
             Stage::Open => !self.is_held(),
-            Stage::Closing | Stage::Lingering { .. } => true,
+            Stage::Closing | Stage::Lingering => true,
             _ => false,
         }
     }
@@ -268,7 +274,7 @@ impl ConnSlot {
     /// The tick by which something must have happened, if any.
     pub(crate) fn deadline(&self, write_timeout_ms: Option<u64>) -> Option<u64> {
         match self.stage {
-            Stage::Dialing { until } | Stage::Lingering { until } => Some(until),
+            Stage::Dialing | Stage::Lingering => Some(self.active),
             Stage::Aborting | Stage::Ending => None,
             Stage::Open | Stage::Detaching | Stage::Closing => {
                 if self.flags.has(Flags::WAITING) {
@@ -285,9 +291,7 @@ impl ConnSlot {
     /// Whether nothing follows from what has been sent, or not: it is in use as before, nobody
     /// waits to hear of what has left, and its guard is on time.
     pub(crate) fn is_settled(&self, write_timeout_ms: Option<u64>) -> bool {
-        self.is_in_course()
-            && !self.owes_completions()
-            && self.is_guarded(write_timeout_ms)
+        self.is_in_course() && !self.owes_completions() && self.is_guarded(write_timeout_ms)
     }
 
     /// Whether a guard fires by the deadline, if there is one.
@@ -318,6 +322,6 @@ mod tests {
     /// A hundred thousand idle connections are to fit into a few tens of megabytes.
     #[test]
     fn a_slot_stays_small() {
-        assert!(size_of::<Slot>() <= 256, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 176, "{} bytes", size_of::<Slot>());
     }
 }

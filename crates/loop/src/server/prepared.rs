@@ -34,7 +34,7 @@ impl Prepared {
         let kind = chosen(kind)?;
         let limits = shared.limits.driver.clone();
         #[cfg(target_os = "linux")]
-        if kind == DriverKind::Ring {
+        if matches!(kind, DriverKind::Auto | DriverKind::Ring) {
             match RingDriver::new(limits.clone()) {
                 Ok(driver) => {
                     return Ok(Self::Ring(Box::new(prepare(driver, shared, index, setup)?)));

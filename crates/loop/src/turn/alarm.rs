@@ -9,10 +9,18 @@ use mainspring_io::Key;
 use std::time::Duration;
 
 impl Core {
-    /// Fires a bounded number of due timers.
+    /// Moves the timers on, and fires those that are due.
     pub(crate) fn timers(&mut self) {
         let tick = self.state.tick();
         self.state.timers.advance(tick);
+        if self.state.timers.has_due() {
+            self.fire();
+        }
+    }
+
+    /// Fires a bounded number of due timers.
+    #[inline(never)]
+    fn fire(&mut self) {
         for _ in 0..self.state.limits.posts_per_turn {
             let Some((id, alarm)) = self.state.timers.pop_due() else { break };
             match alarm {
@@ -35,8 +43,8 @@ impl Core {
         }
         let waiting = conn.flags.has(Flags::WAITING);
         let (stage, reason) = match conn.stage {
-            Stage::Dialing { .. } => (Stage::Aborting, CloseReason::DialTimeout),
-            Stage::Lingering { .. } => {
+            Stage::Dialing => (Stage::Aborting, CloseReason::DialTimeout),
+            Stage::Lingering => {
                 // As if the peer had ended: a reset could destroy a reply that it has yet to read.
                 conn.flags.set(Flags::EOF);
                 return self.state.mark_dirty(key);

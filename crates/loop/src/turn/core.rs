@@ -1,6 +1,7 @@
 //! The loop without its driver: handlers and state, and the calls from one into the other.
 
 use crate::conn::detached::Detached;
+use crate::conn::ends::Ends;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, STATELESS, Slot, Stage};
 use crate::handler::host::{Event, Host};
 use crate::panic;
@@ -106,7 +107,7 @@ impl Core {
     pub(crate) fn open(&mut self, listener: u16, accepted: Accepted) {
         let Accepted { stream, peer, local } = accepted;
         let host = self.state.listeners[usize::from(listener)].host;
-        let mut conn = ConnSlot::new(host, listener, peer, local, Stage::Open);
+        let mut conn = ConnSlot::new(host, listener, Ends::new(peer, local), Stage::Open);
         conn.flags.set(Flags::UP);
         conn.active = self.state.tick();
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
@@ -157,7 +158,7 @@ impl Core {
         let unread = std::mem::take(&mut conn.carry);
         self.state.forget_conn(&mut conn);
         let (id, host, place) = (self.state.id_of(key), conn.host, conn.state);
-        let detached = Detached::new(stream, unread, id, conn.peer.clone());
+        let detached = Detached::new(stream, unread, id, conn.ends.peer());
         self.call(host, &id, |hosted, state| match detached {
             Ok(socket) => hosted.detach(place, socket, &mut Cx { state, host }),
             Err(error) => {

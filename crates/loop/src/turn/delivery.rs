@@ -42,13 +42,24 @@ impl Core {
             conn.wanted = 0;
             return Flow::Continue;
         }
-        let kept = self.copy_of(&bytes[consumed..]);
-        self.put_back(to, kept, wanted);
-        self.flow(to.key)
+        self.keep(to, &bytes[consumed..], wanted)
+    }
+
+    /// Keeps a copy of what a handler has left of the driver's buffer.
+    #[inline(never)]
+    fn keep(&mut self, from: Delivery, rest: &[u8], wanted: usize) -> Flow {
+        let mut kept = Vec::new();
+        if !rest.is_empty() {
+            kept = self.state.spare.take();
+            kept.extend_from_slice(rest);
+        }
+        self.put_back(from, kept, wanted);
+        self.flow(from.key)
     }
 
     /// Delivers what a connection carries, with `fresh` behind it, if that is as much as its
     /// handler has asked for.
+    #[inline(never)]
     pub(crate) fn deliver_joined(&mut self, to: Delivery, fresh: &[u8]) {
         let Some(conn) = self.state.conn(to.key) else { return };
         let (mut carry, wanted) = (std::mem::take(&mut conn.carry), conn.wanted);
@@ -66,6 +77,7 @@ impl Core {
         self.put_back(to, carry, after.1);
     }
 
+    #[inline(always)]
     fn hand_over(&mut self, to: Delivery, input: &mut Input<'_>) {
         let Delivery { key, host, place } = to;
         let id = self.state.id_of(key);
@@ -74,15 +86,6 @@ impl Core {
         if answer != Some(Action::Continue) {
             self.react(key, answer);
         }
-    }
-
-    fn copy_of(&mut self, rest: &[u8]) -> Vec<u8> {
-        if rest.is_empty() {
-            return Vec::new();
-        }
-        let mut copy = self.state.spare.take();
-        copy.extend_from_slice(rest);
-        copy
     }
 
     /// Keeps what a handler has left for its next delivery, or for the handler it has handed the

@@ -1,5 +1,6 @@
 //! What the driver delivers, taken to the connection it is for.
 
+use crate::conn::ends::Ends;
 use crate::conn::slot::{Flags, Slot, Stage};
 use crate::handler::host::Event;
 use crate::remote::post::Post;
@@ -50,10 +51,11 @@ impl Sink for Core {
         self.state.traffic = true;
         let now = self.state.tick();
         let Some(conn) = self.state.conn(key) else { return self.stale() };
-        if !matches!(conn.stage, Stage::Dialing { .. }) {
+        if conn.stage != Stage::Dialing {
             return;
         }
-        (conn.stage, conn.local, conn.active) = (Stage::Open, local, now);
+        conn.ends = Ends::new(conn.ends.peer(), local);
+        (conn.stage, conn.active) = (Stage::Open, now);
         conn.flags.set(Flags::UP);
         self.state.counters.dialled.add(1);
         self.state.keep_guard(key);
@@ -76,16 +78,16 @@ impl Sink for Core {
         state.counters.bytes_in.add(bytes.len() as u64);
         if conn.is_held() {
             // What the driver had taken before it heard of the stop (D3).
-            self.hold(key, bytes);
-            return self.flow(key);
+            return self.hold(key, bytes);
         }
         state.counters.deliveries.add(1);
         let delivery = Delivery::begin(key, conn);
         if conn.takes_as_it_is(bytes) {
-            return self.deliver(delivery, bytes);
+            self.deliver(delivery, bytes)
+        } else {
+            self.deliver_joined(delivery, bytes);
+            self.flow(key)
         }
-        self.deliver_joined(delivery, bytes);
-        self.flow(key)
     }
 
     fn datagram(&mut self, key: Key, from: &Addr, bytes: &mut [u8]) -> Flow {
@@ -159,7 +161,7 @@ impl Sink for Core {
             return crate::panic::log(|| tracing::debug!(?key, %error, "socket failed"));
         };
         let another = conn.extra.as_ref().is_some_and(|extra| !extra.candidates.is_empty());
-        if matches!(conn.stage, Stage::Dialing { .. }) && another {
+        if conn.stage == Stage::Dialing && another {
             return;
         }
         conn.escalate(Stage::Ending, CloseReason::Failed((&error).into()));
@@ -168,7 +170,7 @@ impl Sink for Core {
     fn closed(&mut self, key: Key) {
         self.state.traffic = true;
         match self.state.slots.get_mut(key) {
-            Some(Slot::Conn(conn)) if matches!(conn.stage, Stage::Dialing { .. }) => {
+            Some(Slot::Conn(conn)) if conn.stage == Stage::Dialing => {
                 conn.flags.clear(Flags::ADOPTED);
                 self.state.orders.push_back(Order::Dial { key });
             }
@@ -205,6 +207,7 @@ impl Core {
     }
 
     /// What the driver should do next for a connection that it has just delivered to.
+    #[inline(never)]
     pub(crate) fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
@@ -232,20 +235,27 @@ impl Core {
         }
     }
 
-    fn hold(&mut self, key: Key, bytes: &[u8]) {
-        let Some(conn) = self.state.conn(key) else { return };
+    #[cold]
+    fn hold(&mut self, key: Key, bytes: &[u8]) -> Flow {
+        let Some(conn) = self.state.conn(key) else { return Flow::Pause };
         conn.carry.extend_from_slice(bytes);
         self.state.owe(key, Flags::REDELIVER);
         self.state.recount(key);
+        self.flow(key)
     }
 
     /// Gives every connection the callbacks it is owed by the loop itself.
     pub(crate) fn pending(&mut self) {
-        if !self.state.gone.is_empty() {
-            let mut gone = std::mem::take(&mut self.state.gone);
-            gone.drain(..).for_each(|key| self.ended(key));
-            self.state.gone = gone;
+        if !self.state.gone.is_empty() || !self.state.pending.is_empty() {
+            self.call_pending();
         }
+    }
+
+    #[inline(never)]
+    fn call_pending(&mut self) {
+        let mut gone = std::mem::take(&mut self.state.gone);
+        gone.drain(..).for_each(|key| self.ended(key));
+        self.state.gone = gone;
         for _ in 0..self.state.pending.len() {
             let key = self.state.pending.pop_front().expect("counted");
             if let Some(conn) = self.state.conn(key) {
@@ -298,9 +308,13 @@ impl Core {
     /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
         let told = self.state.home().inbox.begin_look();
-        if !told && !std::mem::take(&mut self.state.posts_left) {
-            return;
+        if told || self.state.posts_left {
+            self.empty_inbox();
         }
+    }
+
+    #[inline(never)]
+    fn empty_inbox(&mut self) {
         // Only what is there now: work that offloads more work must not keep the turn from ending.
         for _ in 0..self.state.home().finished.len() {
             let Ok(work) = self.state.home().finished.pop() else { break };

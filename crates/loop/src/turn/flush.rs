@@ -83,7 +83,7 @@ impl<D: Driver> Loop<D> {
     /// What there is to do for a connection besides sending.
     fn flush_conn(&mut self, key: Key) {
         let Some(conn) = self.core.state.conn(key) else { return };
-        if matches!(conn.stage, Stage::Dialing { .. } | Stage::Ending) {
+        if matches!(conn.stage, Stage::Dialing | Stage::Ending) {
             return;
         }
         if !conn.flags.has(Flags::UP) && conn.stage > Stage::Open {
@@ -143,7 +143,7 @@ impl<D: Driver> Loop<D> {
                 self.linger(key);
             }
             Stage::Closing if everything_sent => self.close(key),
-            Stage::Lingering { .. } if eof => self.close(key),
+            Stage::Lingering if eof => self.close(key),
             Stage::Open if everything_sent && conn.flags.has(Flags::FINISH) => self.end_output(key),
             _ => {}
         }
@@ -153,7 +153,7 @@ impl<D: Driver> Loop<D> {
     fn linger(&mut self, key: Key) {
         let until = self.core.state.tick_after(self.core.state.limits.linger);
         let Some(conn) = self.core.state.conn(key) else { return };
-        conn.stage = Stage::Lingering { until };
+        (conn.stage, conn.active) = (Stage::Lingering, until);
         if conn.flags.raise(Flags::FINISHED) {
             self.driver.shutdown(key);
         }

@@ -175,7 +175,7 @@ impl Handler for Service {
     type State = Tracked;
 
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Tracked> {
-        let peer = (conn.listener().expect("it was accepted"), conn.peer().clone());
+        let peer = (conn.listener().expect("it was accepted"), conn.peer());
         let (id, now) = (conn.id(), conn.cx().now());
         let token = self.book.open().add(id, self.kind, Some(peer), now);
         let state = Tracked::new(token, self.kind);
