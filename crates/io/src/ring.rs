@@ -38,6 +38,8 @@ mod receive;
 mod send;
 mod sends;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod turn;
 mod wake;
@@ -55,7 +57,7 @@ use closing::Broken;
 use connect::Handshakes;
 use datagram::Layout;
 use operations::Operation;
-use probe::Features;
+use probe::{Features, Sizes};
 use queue::Queue;
 use sends::Sends;
 use socket2::SockRef;
@@ -75,11 +77,18 @@ use wake::EventCounter;
 const STREAMS: u16 = 0;
 /// Smaller buffers would cost more completions than they save memory.
 const SMALLEST_BUFFER: usize = 512;
-/// What the buffers of a driver come to, unless that were too few or too many of them. Pages that
-/// nothing has arrived in do not exist.
-const BUFFER_BYTES: usize = 4 << 20;
-const FEWEST_BUFFERS: usize = 16;
+/// Larger ones have no use: the kernel does not hold so much for one socket.
+const LARGEST_BUFFER: usize = 16 << 20;
+/// What the buffers of a driver come to, unless that were too few or too many of them. The kernel
+/// goes round all of them: more than the processor's cache holds would make every byte a miss. When
+/// they run out, receiving pauses until the loop has caught up.
+const BUFFER_BYTES: usize = 1 << 20;
+const FEWEST_BUFFERS: usize = 4;
 const MOST_BUFFERS: usize = 1024;
+/// Where each receive uses up a whole buffer they must be many, and hence small; more of the memory
+/// then goes unused.
+const WHOLE_BUFFER: usize = 16 * 1024;
+const WHOLE_BUFFERS: usize = 256;
 
 /// The kernel as a [`Driver`], by completions.
 ///
@@ -131,7 +140,7 @@ impl RingDriver {
     ///
     /// If this process cannot have a ring, and why.
     pub fn new(limits: DriverLimits) -> Result<Self, RingUnavailable> {
-        Self::with_features(limits, Features::of)
+        Self::with(limits, Features::of_kernel(), Sizes::USUAL)
     }
 
     /// A driver that uses only what the ring of the oldest kernel has that it runs on.
@@ -140,15 +149,15 @@ impl RingDriver {
     ///
     /// As for [`new`](RingDriver::new).
     pub fn plain(limits: DriverLimits) -> Result<Self, RingUnavailable> {
-        Self::with_features(limits, |_| Features::NONE)
+        Self::with(limits, Features::NONE, Sizes::USUAL)
     }
 
-    fn with_features(
+    fn with(
         limits: DriverLimits,
-        features: impl FnOnce(&io_uring::Parameters) -> Features,
+        features: Features,
+        sizes: Sizes,
     ) -> Result<Self, RingUnavailable> {
-        let ring = probe::open()?;
-        let features = features(ring.params());
+        let ring = probe::open(sizes)?;
         let buffers = open_buffers(&ring, &limits, features)
             .map_err(|error| RingUnavailable::at("rings of buffers", error))?;
         let counter = EventCounter::new().map_err(|error| RingUnavailable::at("eventfd", error))?;
@@ -202,15 +211,19 @@ fn open_buffers(
     limits: &DriverLimits,
     features: Features,
 ) -> io::Result<Buffers> {
-    let size = limits.read_buffer.clamp(SMALLEST_BUFFER, 1 << 30);
-    let count = (BUFFER_BYTES / size).clamp(FEWEST_BUFFERS, MOST_BUFFERS) as u16;
-    match Buffers::new(ring, STREAMS, count, size, features.incremental) {
-        // A kernel that has had the feature taken out.
-        Err(error) if features.incremental && error.raw_os_error() == Some(libc::EINVAL) => {
-            Buffers::new(ring, STREAMS, count, size, false)
+    let wanted = limits.read_buffer.max(SMALLEST_BUFFER);
+    if features.incremental {
+        let size = wanted.min(LARGEST_BUFFER);
+        let count = (BUFFER_BYTES / size).clamp(FEWEST_BUFFERS, MOST_BUFFERS) as u16;
+        match Buffers::new(ring, STREAMS, count, size, true) {
+            // A kernel that has had the feature taken out.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            other => return other,
         }
-        other => other,
     }
+    let size = wanted.min(WHOLE_BUFFER);
+    let count = (BUFFER_BYTES / size).clamp(WHOLE_BUFFERS, MOST_BUFFERS) as u16;
+    Buffers::new(ring, STREAMS, count, size, false)
 }
 
 impl Driver for RingDriver {

@@ -1,35 +1,40 @@
 //! Makes the ring, and finds out what this kernel's can do.
 
 use crate::RingUnavailable;
-use io_uring::{IoUring, Parameters, Probe, opcode};
+use io_uring::{IoUring, Probe, opcode};
 use std::io;
 
-/// Submissions that one enter carries. More are no fault: they go in with an enter of their own.
-const SUBMISSIONS: u32 = 256;
-/// Completions that the shared memory holds. The kernel keeps what does not fit, at a price.
-const COMPLETIONS: u32 = 4096;
+/// How many entries the queues that are shared with the kernel have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Submissions that one enter carries. More are no fault: they go in with an enter of their
+    /// own.
+    pub(super) submissions: u32,
+    /// Completions. The kernel keeps what does not fit, at a price.
+    pub(super) completions: u32,
+}
+
+impl Sizes {
+    pub(super) const USUAL: Self = Self { submissions: 256, completions: 4096 };
+}
 
 /// What this driver uses beyond what every ring that it accepts has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Features {
     /// A buffer is used up piece by piece (`IOU_PBUF_RING_INC`).
     pub(super) incremental: bool,
-    /// One completion may tell of several buffers (`IORING_RECVSEND_BUNDLE`).
-    pub(super) bundles: bool,
     /// A receive that goes on can be told after how many bytes to end (`optlen`).
     pub(super) limited: bool,
 }
 
 impl Features {
     /// What the oldest ring that is accepted has.
-    pub(super) const NONE: Self = Self { incremental: false, bundles: false, limited: false };
+    pub(super) const NONE: Self = Self { incremental: false, limited: false };
 
-    pub(super) fn of(parameters: &Parameters) -> Self {
-        Self {
-            incremental: kernel_release() >= INCREMENTAL_SINCE,
-            bundles: parameters.is_feature_recvsend_bundle(),
-            limited: kernel_release() >= LIMITED_SINCE,
-        }
+    /// What the running kernel's has.
+    pub(super) fn of_kernel() -> Self {
+        let release = kernel_release();
+        Self { incremental: release >= INCREMENTAL_SINCE, limited: release >= LIMITED_SINCE }
     }
 }
 
@@ -41,16 +46,16 @@ const INCREMENTAL_SINCE: (u32, u32) = (6, 16);
 const LIMITED_SINCE: (u32, u32) = (6, 17);
 
 /// A ring that is still disabled: the thread that enables it is the one it belongs to.
-pub(super) fn open() -> Result<IoUring, RingUnavailable> {
+pub(super) fn open(sizes: Sizes) -> Result<IoUring, RingUnavailable> {
     let ring = IoUring::builder()
         .setup_clamp()
-        .setup_cqsize(COMPLETIONS)
+        .setup_cqsize(sizes.completions)
         .setup_submit_all()
         .setup_coop_taskrun()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_r_disabled()
-        .build(SUBMISSIONS)
+        .build(sizes.submissions)
         .map_err(|error| {
             RingUnavailable::at("deferred task work (IORING_SETUP_DEFER_TASKRUN)", error)
         })?;

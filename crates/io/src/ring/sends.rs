@@ -21,6 +21,7 @@ const LARGEST_SPARE: usize = 512 * 1024;
 
 /// The sends under way, by the number that their completions carry.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "the kernel reads an entry's header: it must not move")]
 pub(super) struct Sends {
     entries: Vec<Box<Sending>>,
     free: Vec<u32>,
