@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must pass before a change is merged.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -47,9 +47,7 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
     gates(report, workspace);
     let built = builds(report, workspace);
     if ready && built {
-        let mut tests = in_root(workspace, &["test", "--workspace", "--no-fail-fast"]);
-        tests.env("MAINSPRING_PEERS", &peers).env("MAINSPRING_BIN", release_program(workspace));
-        report.run(Step::new("tests", tests, TESTS_LIMIT));
+        server_tests(report, workspace, &peers);
         let mut bench = in_root(workspace, &["test", "--locked", "--manifest-path"]);
         bench.arg(workspace.root.join("bench").join("Cargo.toml"));
         bench.arg("--target-dir").arg(workspace.target.join("bench"));
@@ -59,6 +57,25 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
     }
     sim::steps(report, seeds, BUILD_LIMIT);
     fuzz::steps(report, workspace, fuzz_seconds, BUILD_LIMIT);
+}
+
+/// All tests, and those of everything that serves on each driver. Which driver is not left to the
+/// probe: a ring that is missing is a failure, not a reason to test less.
+fn server_tests(report: &mut Report, workspace: &Workspace, peers: &Path) {
+    const SERVING: [&str; 6] =
+        ["-p", "mainspring-loop", "-p", "mainspring-cli", "-p", "mainspring-examples"];
+    let mut run = |name: &str, driver: &str, of: &[&str]| {
+        let mut tests = in_root(workspace, &["test", "--no-fail-fast"]);
+        tests.args(of).env("MAINSPRING_DRIVER", driver).env("MAINSPRING_PEERS", peers);
+        tests.env("MAINSPRING_BIN", release_program(workspace));
+        report.run(Step::new(name, tests, TESTS_LIMIT));
+    };
+    if cfg!(target_os = "linux") {
+        run("tests", "ring", &["--workspace"]);
+        run("tests, ready driver", "ready", &SERVING);
+    } else {
+        run("tests", "ready", &["--workspace"]);
+    }
 }
 
 /// Where the client libraries of other languages are: `python` and `node` below it.

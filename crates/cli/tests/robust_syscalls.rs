@@ -29,7 +29,7 @@ fn accept() {
     let errors =
         ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EINTR", "EPROTO", "EPERM"];
     for error in errors {
-        let outcomes = run(Launch::of("echo"), Injection::of("accept4", error));
+        let outcomes = run(ready(), Injection::of("accept4", error));
         // Whatever accepting fails with, the connection stays in the queue of this kernel.
         assert_eq!(outcomes.closed, 0, "accept4 {error}");
     }
@@ -38,7 +38,7 @@ fn accept() {
 /// Each loop has a listener, and `accept4` fails in all of them.
 #[test]
 fn accept_with_four_loops() {
-    let launch = Launch::of("echo").args(&["--loops", "4"]);
+    let launch = ready().args(&["--loops", "4"]);
     let outcomes = run(launch, Injection::of("accept4", "EMFILE").step(2));
     assert_eq!(outcomes.closed, 0);
 }
@@ -52,20 +52,20 @@ fn asking_for_the_own_address() {
 
 #[test]
 fn receive() {
-    let outcomes = run(Launch::of("echo"), Injection::of("recvfrom", "EINTR"));
+    let outcomes = run(ready(), Injection::of("recvfrom", "EINTR"));
     assert_eq!(outcomes.closed, 0, "an interrupted call is made again");
     for error in ["ECONNRESET", "ENOMEM", "ETIMEDOUT"] {
-        let outcomes = run(Launch::of("echo"), Injection::of("recvfrom", error));
+        let outcomes = run(ready(), Injection::of("recvfrom", error));
         assert!(outcomes.closed > 0 && outcomes.served > 0, "recvfrom {error}: {outcomes:?}");
     }
 }
 
 #[test]
 fn send() {
-    let outcomes = run(Launch::of("echo"), Injection::of("sendto", "EINTR"));
+    let outcomes = run(ready(), Injection::of("sendto", "EINTR"));
     assert_eq!(outcomes.closed, 0, "an interrupted call is made again");
     for error in ["EPIPE", "ECONNRESET", "ENOBUFS", "ENOMEM"] {
-        let outcomes = run(Launch::of("echo"), Injection::of("sendto", error));
+        let outcomes = run(ready(), Injection::of("sendto", error));
         assert!(outcomes.closed > 0 && outcomes.served > 0, "sendto {error}: {outcomes:?}");
     }
 }
@@ -79,7 +79,23 @@ fn wait() {
         Injection::of("epoll_wait", "EINTR").step(1).times(200),
         Injection::of("epoll_wait", "EBADF").times(1),
     ] {
-        let outcomes = run(Launch::of("echo"), injection);
+        let outcomes = run(ready(), injection);
+        assert_eq!(outcomes.closed, 0, "{injection:?}");
+    }
+}
+
+/// On the ring one call waits, receives and sends for all: whatever it fails with, nothing is lost.
+#[test]
+fn enter() {
+    for injection in [
+        Injection::of("io_uring_enter", "EINTR"),
+        Injection::of("io_uring_enter", "EAGAIN"),
+        Injection::of("io_uring_enter", "ENOMEM"),
+        Injection::of("io_uring_enter", "EBUSY"),
+        Injection::of("io_uring_enter", "EINTR").step(1).times(200),
+        Injection::of("io_uring_enter", "EBADF").times(1),
+    ] {
+        let outcomes = run(Launch::of("echo").args(&["--driver", "ring"]), injection);
         assert_eq!(outcomes.closed, 0, "{injection:?}");
     }
 }
@@ -88,10 +104,10 @@ fn wait() {
 #[test]
 fn register() {
     for error in ["ENOMEM", "ENOSPC"] {
-        let outcomes = run(Launch::of("echo"), Injection::of("epoll_ctl", error));
+        let outcomes = run(ready(), Injection::of("epoll_ctl", error));
         assert!(outcomes.closed > 0 && outcomes.served > 0, "epoll_ctl {error}: {outcomes:?}");
     }
-    let outcomes = run(Launch::of("echo"), Injection::of("ioctl", "ENOMEM"));
+    let outcomes = run(ready(), Injection::of("ioctl", "ENOMEM"));
     assert!(outcomes.served > 0, "{outcomes:?}");
 }
 
@@ -149,7 +165,7 @@ fn options() {
 fn spurious_readiness() {
     for call in ["recvfrom", "sendto"] {
         let injection = Injection::of(call, "EAGAIN").after(1).step(2);
-        let traced = start(Launch::of("echo"), &injection);
+        let traced = start(ready(), &injection);
         for _ in 0..CLIENTS {
             let stream = connect(traced.server.address());
             stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a socket");
@@ -194,7 +210,7 @@ fn datagrams() {
         ("sendmmsg", &["EINTR", "ENOBUFS", "EPERM", "EHOSTUNREACH", "EAGAIN"]),
     ] {
         for error in errors {
-            let launch = Launch::of("echo").listen("udp://127.0.0.1:0");
+            let launch = ready().listen("udp://127.0.0.1:0");
             let traced = start(launch, &Injection::of(call, error));
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
             socket.connect(traced.server.address()).expect("a socket");
@@ -217,6 +233,11 @@ fn datagrams() {
 struct Outcomes {
     served: usize,
     closed: usize,
+}
+
+/// Echo on the driver whose calls these are.
+fn ready() -> Launch {
+    Launch::of("echo").args(&["--driver", "ready"])
 }
 
 fn start(launch: Launch, injection: &Injection) -> Traced {

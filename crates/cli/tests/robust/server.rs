@@ -19,6 +19,10 @@ pub(crate) struct Launch {
     args: Vec<String>,
     /// Words in front of the program: a tracer and its flags.
     wrap: Vec<String>,
+    /// The words in front give way to the program, as those of a shell's `exec` do.
+    by_exec: bool,
+    /// Set, or taken out where there is no value.
+    variables: Vec<(&'static str, Option<String>)>,
     descriptors: Option<u32>,
     deaf: bool,
 }
@@ -43,8 +47,16 @@ pub(crate) struct Ended {
 impl Launch {
     /// The demo on a free port of 127.0.0.1.
     pub(crate) fn of(demo: &'static str) -> Self {
-        let (listen, args, wrap) = (Vec::new(), Vec::new(), Vec::new());
-        Self { demo, listen, args, wrap, descriptors: None, deaf: false }
+        Self {
+            demo,
+            listen: Vec::new(),
+            args: Vec::new(),
+            wrap: Vec::new(),
+            by_exec: false,
+            variables: Vec::new(),
+            descriptors: None,
+            deaf: false,
+        }
     }
 
     /// Listens there in place of the free port. May be given several times.
@@ -63,6 +75,22 @@ impl Launch {
         self
     }
 
+    /// Behind words that do not stay as the program's parent.
+    pub(crate) fn exec_by(mut self, words: Vec<String>) -> Self {
+        self.by_exec = true;
+        self.wrapped_in(words)
+    }
+
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, Some(value.to_owned())));
+        self
+    }
+
+    pub(crate) fn without_variable(mut self, name: &'static str) -> Self {
+        self.variables.push((name, None));
+        self
+    }
+
     /// As after `ulimit -n COUNT`.
     pub(crate) fn descriptors(mut self, count: u32) -> Self {
         self.descriptors = Some(count);
@@ -77,7 +105,7 @@ impl Launch {
 
     /// Starts the program and waits until it is ready.
     pub(crate) fn start(self) -> Server {
-        let traced = !self.wrap.is_empty();
+        let traced = !self.wrap.is_empty() && !self.by_exec;
         let mut child = self.command().spawn().expect("the program, or its tracer, can be started");
         let log = Arc::new(Mutex::new(String::new()));
         if self.deaf {
@@ -130,6 +158,12 @@ impl Launch {
             }
         };
         command.args(&words[1..]);
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         // Of use only to a build with sanitizers: leaks cannot be looked for in a traced process,
         // and memory held back to find late uses is not the program's.
         command.env("ASAN_OPTIONS", "detect_leaks=0:quarantine_size_mb=4");
