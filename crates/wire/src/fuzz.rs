@@ -10,18 +10,24 @@
 //!   comes.
 //! * After an error the same error comes whatever follows.
 //! * What is decoded encodes, and decodes again to the same.
+//! * Frames are those of a splitter that is too plain to be wrong, and those of a blocking reader.
 //!
 //! The first byte or two of an input choose the decoder's settings, with limits low enough to be
 //! met.
 
 mod corpus;
 mod feed;
+mod proxy;
+mod reference;
 mod targets;
+mod values;
 
 pub use corpus::run;
+pub use proxy::proxy;
 pub use targets::{
     http1_body, http1_head, length_prefix, resp_commands, resp_replies, separator, varint,
 };
+pub use values::primitive;
 
 /// A fuzz body: it panics when a property fails.
 pub type Target = fn(&[u8]);
@@ -31,6 +37,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("separator", separator),
     ("length_prefix", length_prefix),
     ("varint", varint),
+    ("primitive", primitive),
+    ("proxy", proxy),
     ("resp_commands", resp_commands),
     ("resp_replies", resp_replies),
     ("http1_head", http1_head),

@@ -153,6 +153,8 @@ fn inputs(name: &str) -> Vec<Vec<u8>> {
             PREFIXED,
         ),
         "varint" => (&[b""], VARINTS),
+        "primitive" => (&[b"\0\xff", b"\x05\x10", b"\x0e\x03", b"\x0f\x20"], VALUES),
+        "proxy" => (&[b"\0\0", b"\x01\x40", b"\x02\0", b"\x03\0"], PROXIED),
         "resp_commands" => (&[b"\0", b"\x01"], COMMANDS),
         "resp_replies" => (&[b""], REPLIES),
         "http1_head" => (&[b"\0", b"\x20", b"\xff"], HEADS),
@@ -195,6 +197,34 @@ const VARINTS: &[&[u8]] = &[
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
     b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+];
+const VALUES: &[&[u8]] = &[
+    b"",
+    b"\0\x01\xff\x80\x01\x7f\xff\xfe\x39\x30\xff\xff\xff\xff\x0f\x03abc\x04\xc3\xa4\xc3\xb6",
+    b"\x03abc\x02\xff\xfe\x05hello\x00\x3f\xc0\0\0\x7f\xc0\0\x01",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x80\x80\x80\x80\x00\x10sixteen bytes ..",
+    b"\xff\xff\xff\xff\x0fbomb",
+    b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+    b"\x03\xe2\x82\xac\x03\xe2\x82\x03\xed\xa0\x80",
+    b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+];
+const PROXIED: &[&[u8]] = &[
+    b"",
+    b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / HTTP/1.1\r\n",
+    b"PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 0 65535\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+    b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0rest",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\xff\xffrest",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x22\0\x24aaaabbbbccccddddaaaabbbbccccdddd\0\x01\xff\xff",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff\x01\x02\x03\x04",
+    // The checksum of these bytes.
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\0\x02\x03\0\x04\x65\xa6\x0e\x1e",
+    b"\x01\0\x02h2\x02\0\x0bexample.org\x04\0\0\x05\0\x03abc\x30\0\x02ns\xe0\0\x01z",
+    b"\x20\0\x0f\x07\0\0\0\x01\x21\0\x07TLSv1.3\x20\0\x05\x01\0\0\0\0",
+    b"\x03\0\x04\0\0\0\0",
+    b"\x04\xff\xff",
 ];
 const COMMANDS: &[&[u8]] = &[
     b"",

@@ -1,6 +1,7 @@
 //! One function for each decoder.
 
 use super::feed::{Outcome, Subject, check};
+use super::reference::{self, Lengths, reads_the_same};
 use crate::codec::{Decode, Encode, Step};
 use crate::framing::{LengthPrefix, Separator};
 use crate::http1::{self, Body, BodyDecoder, Head, Heads, Piece};
@@ -11,11 +12,12 @@ use crate::varint as leb128;
 pub fn separator(bytes: &[u8]) {
     const SEPARATORS: [&[u8]; 6] = [b"\n", b"\r\n", b"aa", b"aba", b"\0", b"----x"];
     let ([choice, max], bytes) = settings(bytes);
-    let subject = Framed(|| {
-        let separator = Separator::new(SEPARATORS[usize::from(choice) % SEPARATORS.len()]);
-        separator.max(usize::from(max))
-    });
+    let (separator, max) = (SEPARATORS[usize::from(choice) % SEPARATORS.len()], usize::from(max));
+    let subject = Framed(|| Separator::new(separator).max(max));
     let outcome = check(&subject, bytes);
+    let split = reference::separated(bytes, separator, max);
+    assert_eq!((&outcome.frames, outcome.rest.ok()), (&split.0, split.1));
+    reads_the_same((subject.0)(), bytes, &outcome);
     encodes_again(&subject, &outcome, bytes, true);
     // Any input is a payload: it is refused, or it comes out again.
     let (mut codec, mut out) = ((subject.0)(), b"x".to_vec());
@@ -27,22 +29,26 @@ pub fn separator(bytes: &[u8]) {
 
 /// [`LengthPrefix`], with each prefix.
 pub fn length_prefix(bytes: &[u8]) {
-    const PREFIXES: [fn() -> LengthPrefix; 9] = [
-        LengthPrefix::u8,
-        LengthPrefix::u16_be,
-        LengthPrefix::u16_le,
-        LengthPrefix::u32_be,
-        LengthPrefix::u32_le,
-        LengthPrefix::u64_be,
-        LengthPrefix::u64_le,
-        LengthPrefix::varint,
-        LengthPrefix::varlong,
+    const PREFIXES: [(fn() -> LengthPrefix, Lengths); 9] = [
+        (LengthPrefix::u8, Lengths::Big(1)),
+        (LengthPrefix::u16_be, Lengths::Big(2)),
+        (LengthPrefix::u16_le, Lengths::Little(2)),
+        (LengthPrefix::u32_be, Lengths::Big(4)),
+        (LengthPrefix::u32_le, Lengths::Little(4)),
+        (LengthPrefix::u64_be, Lengths::Big(8)),
+        (LengthPrefix::u64_le, Lengths::Little(8)),
+        (LengthPrefix::varint, Lengths::Varint(32)),
+        (LengthPrefix::varlong, Lengths::Varint(64)),
     ];
     let ([choice, max], bytes) = settings(bytes);
     let choice = usize::from(choice) % PREFIXES.len();
     let max = if max == 255 { usize::MAX } else { usize::from(max) * 3 };
-    let subject = Framed(|| PREFIXES[choice]().max(max));
+    let (codec, lengths) = PREFIXES[choice];
+    let subject = Framed(|| codec().max(max));
     let outcome = check(&subject, bytes);
+    let split = reference::prefixed(bytes, lengths, max);
+    assert_eq!((&outcome.frames, outcome.rest.ok()), (&split.0, split.1));
+    reads_the_same((subject.0)(), bytes, &outcome);
     // Varints may be padded: then the encoding is shorter than what was decoded.
     encodes_again(&subject, &outcome, bytes, choice < 7);
 }
@@ -271,7 +277,7 @@ where
 }
 
 /// The bytes that choose the settings, 0 where there are none, and the input proper.
-fn settings<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+pub(super) fn settings<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     let (head, rest) = bytes.split_at(bytes.len().min(N));
     let mut settings = [0; N];
     settings[..head.len()].copy_from_slice(head);

@@ -33,17 +33,19 @@ impl HeaderDecoder {
         self
     }
 
-    /// The version that `input` starts like, as far as it goes; none for an empty input.
+    /// The version that `input` starts like, as far as it goes; none where that is not known yet.
     fn version(&self, input: &[u8]) -> Result<Option<Version>, Error> {
-        let version = match input.first() {
+        let (version, signature) = match input.first() {
             None => return Ok(None),
-            Some(_) if starts_alike(input, line::SIGNATURE) => Version::One,
-            Some(_) if starts_alike(input, binary::SIGNATURE) => Version::Two,
+            Some(_) if starts_alike(input, line::SIGNATURE) => (Version::One, line::SIGNATURE),
+            Some(_) if starts_alike(input, binary::SIGNATURE) => (Version::Two, binary::SIGNATURE),
             // "Otherwise the protocol is not covered by this specification and the connection must
             // be dropped."
             Some(_) => return Err(Error::Signature),
         };
         match self.only {
+            // Only what has a whole signature is of the other version.
+            Some(only) if only != version && input.len() < signature.len() => Ok(None),
             Some(only) if only != version => Err(Error::VersionRefused(version)),
             _ => Ok(Some(version)),
         }
@@ -110,7 +112,10 @@ mod tests {
             panic!("the line is whole");
         };
         assert_eq!((frame.version, frame.addresses), (Version::One, Addresses::Unknown));
-        let refused = decoder.decode(&mut b"\r".to_vec()).err();
+        let mut block = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+        let mut decoder = HeaderDecoder::new().only(Version::One);
+        assert_eq!(decoder.decode(&mut block[..11]), Ok(Step::need(1)));
+        let refused = decoder.decode(&mut block).err();
         assert_eq!(refused, Some(Error::VersionRefused(Version::Two)));
     }
 }
