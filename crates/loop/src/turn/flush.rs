@@ -233,6 +233,10 @@ impl crate::state::LoopState {
             match driver.send(key, &mut conn.outbox) {
                 SendState::Waiting => {
                     conn.flags.set(Flags::WAITING);
+                    if conn.outbox.queued() == 0 {
+                        // The driver has taken the bytes and left their memory's like.
+                        self.spare.give_from(&mut conn.outbox);
+                    }
                     unsent = conn.outbox.len();
                 }
                 SendState::Done => {
