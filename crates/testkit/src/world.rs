@@ -52,6 +52,7 @@
 //!   cuts connections nothing is said about the bytes that such a peer has got.
 //! * A ring delivers what it has taken before it is told to stop, so that an unread input may be as
 //!   long as what the peer sends.
+//! * Of `on_drained` one call more than there were rises over the high mark is allowed.
 //! * The offload pool has one thread, because a worker's answers have to come in their order.
 //!
 //! A world that hangs is a failure like any other: scripts have deadlines, and a watchdog stands

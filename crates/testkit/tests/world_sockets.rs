@@ -15,6 +15,12 @@ fn worlds_pass_on_portable() {
     worlds_pass_on(DriverKind::Portable);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn worlds_pass_on_the_ring() {
+    worlds_pass_on(DriverKind::Ring);
+}
+
 #[test]
 fn planted_bugs_are_found_on_ready() {
     planted_bugs_are_found_on(DriverKind::Ready);
@@ -23,6 +29,12 @@ fn planted_bugs_are_found_on_ready() {
 #[test]
 fn planted_bugs_are_found_on_portable() {
     planted_bugs_are_found_on(DriverKind::Portable);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn planted_bugs_are_found_on_the_ring() {
+    planted_bugs_are_found_on(DriverKind::Ring);
 }
 
 #[test]
