@@ -14,6 +14,9 @@ use crate::pin::spawn_on;
 /// A server that says nothing for so long will not come.
 const READY_MAX: Duration = Duration::from_secs(10);
 
+/// Hundreds of datagrams find no room in the usual buffer of a socket; all servers have as much.
+const DATAGRAM_ROOM: &str = "4m";
+
 /// Where programs are found.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
@@ -120,8 +123,12 @@ impl Programs {
             Start::Mainspring { command: subcommand, driver, loops } => {
                 let program = self.mainspring.as_ref().ok_or_else(lacking)?;
                 let mut command = Command::new(program);
-                let offload = if server.offload { "?gro=1&gso=1" } else { "" };
-                command.args([subcommand, "--listen", &format!("{listen}{offload}")]);
+                let options = match (listen.starts_with("udp:"), server.offload) {
+                    (true, true) => format!("?rcvbuf={DATAGRAM_ROOM}&gro=1&gso=1"),
+                    (true, false) => format!("?rcvbuf={DATAGRAM_ROOM}"),
+                    (false, _) => String::new(),
+                };
+                command.args([subcommand, "--listen", &format!("{listen}{options}")]);
                 command.args(["--driver", driver.name(), "--loops", &loops.to_string()]);
                 Ok((command, None))
             }
@@ -262,7 +269,8 @@ mod tests {
         let server = Server::our("echo", Driver::Ring, 2).with_offload();
         let (command, _) = programs.command(&server, "udp://127.0.0.1:0").unwrap();
         let args: Vec<_> = command.get_args().collect();
-        let wanted = "echo --listen udp://127.0.0.1:0?gro=1&gso=1 --driver ring --loops 2";
+        let wanted =
+            "echo --listen udp://127.0.0.1:0?rcvbuf=4m&gro=1&gso=1 --driver ring --loops 2";
         assert_eq!(args, wanted.split(' ').collect::<Vec<_>>());
     }
 }

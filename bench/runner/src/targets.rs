@@ -2,7 +2,7 @@
 
 use bench_load::ProtocolName;
 
-use crate::cases::{Case, Kind, Tool};
+use crate::cases::{Case, Kind};
 use crate::contenders::{Driver, Role};
 use crate::measure::Cell;
 use crate::programs::Scheme;
@@ -154,17 +154,25 @@ fn redis(table: &Table) -> Vec<Verdict> {
     let case = &table.case;
     let limit = if case.depth == 1 { 1.05 } else { 1.5 };
     let mut verdicts = over_floor(table, &Driver::ALL, limit);
-    if case.tool == Tool::RedisBenchmark {
+    if case.depth > 1 {
         let wanted = if case.protocol == ProtocolName::Set { 3.5 } else { 2.5 };
         let peer = table.cells.iter().find(|cell| cell.server.name == "redis-server");
+        let ceiling = ceiling(table, peer);
         verdicts.extend(Driver::ALL.map(|driver| {
             let per_second = |cell: &Cell| cell.spread(|sample| sample.per_second);
             let reached = both(ours(table, driver), peer, per_second);
             let what = format!("req/s of {} / redis-server", driver.name());
-            verdict(case, what, Wanted::AtLeast(wanted), reached)
+            verdict(case, format!("{what}{ceiling}"), Wanted::AtLeast(wanted), reached)
         }));
     }
     verdicts
+}
+
+/// What the client lets the floor reach: a ratio above it cannot be seen with this client.
+fn ceiling(table: &Table, peer: Option<&Cell>) -> String {
+    let per_second = |cell: &Cell| cell.spread(|sample| sample.per_second);
+    both(table.floor(), peer, per_second)
+        .map_or_else(String::new, |reached| format!(" (the floor: {:.2})", reached.median))
 }
 
 fn bursts(table: &Table) -> Vec<Verdict> {
@@ -255,6 +263,7 @@ mod tests {
         let verdicts = judge(Kind::Redis, &[table]);
         let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
         assert_eq!(verdicts[2].wanted, Wanted::AtLeast(3.5));
+        assert_eq!(verdicts[2].what, "req/s of ready / redis-server (the floor: 3.60)");
         assert!((verdicts[2].reached.unwrap().median - 3.0).abs() < 1e-9);
         assert_eq!(
             outcomes,
