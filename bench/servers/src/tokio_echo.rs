@@ -34,12 +34,11 @@ pub(crate) fn serve(name: &str, address: &Address) -> io::Result<()> {
 }
 
 async fn echo_all(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        let length = stream.read(&mut buffer).await?;
-        if length == 0 {
-            return Ok(());
-        }
-        stream.write_all(&buffer[..length]).await?;
+    // Not filled with zeros, so that it takes no memory before something comes.
+    let mut buffer = Vec::with_capacity(BUFFER_SIZE);
+    while stream.read_buf(&mut buffer).await? > 0 {
+        stream.write_all(&buffer).await?;
+        buffer.clear();
     }
+    Ok(())
 }
