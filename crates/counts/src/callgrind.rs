@@ -3,21 +3,25 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// A server that says nothing for so long will not come; a program that runs for so long hangs.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The instructions of a server until it has stopped, and of nobody else: `ask` gets the address
-/// that it announces.
+/// that it announces. With `terminate` it is told to stop, else it stops by itself.
 pub(crate) fn count_server(
     server: &Command,
+    terminate: bool,
     ask: impl FnOnce(&str) -> Result<(), String>,
 ) -> Result<u64, String> {
     let mut watched = Watched::start(server, Stdio::piped())?;
     let address = watched.announced()?;
     ask(&address).map_err(|error| format!("{error}; {}", watched.last_words()))?;
-    watched.terminate()?;
+    if terminate {
+        watched.terminate()?;
+    }
     watched.count()
 }
 
@@ -49,14 +53,18 @@ impl Watched {
     /// The address in `mainspring echo: ready on tcp://127.0.0.1:5000`.
     fn announced(&mut self) -> Result<String, String> {
         let stdout = self.child.stdout.take().ok_or("its output is not ours")?;
-        let mut line = String::new();
-        // A server that cannot listen ends, and its output with it.
-        let read = BufReader::new(stdout).read_line(&mut line);
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // A server that cannot listen ends, and its output with it.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = tell.send(line);
+        });
+        let line = told.recv_timeout(WAIT_MAX).unwrap_or_default();
         let address = line.trim_end().split_once(": ready on tcp://").map(|(_, address)| address);
-        match (read, address) {
-            (Ok(_), Some(address)) => Ok(address.to_owned()),
-            _ => Err(format!("it does not listen; {}", self.last_words())),
-        }
+        address
+            .map(str::to_owned)
+            .ok_or_else(|| format!("it does not listen; {}", self.last_words()))
     }
 
     #[cfg(target_os = "linux")]

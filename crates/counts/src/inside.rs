@@ -1,9 +1,11 @@
-//! Scenes that need no client: timers in a simulated world, posts to a loop over the real driver.
+//! Scenes inside of this program: timers in a simulated world, posts to a loop over the real driver,
+//! and a server of one thread.
 
 use mainspring::io::ReadyDriver;
 use mainspring::sim::{World, WorldOptions};
 use mainspring::{
-    Action, Conn, DriverLimits, Handler, Input, Opened, Remote, Server, SimLoop, TimerId,
+    Action, CloseReason, Conn, ConnId, Cx, DriverKind, DriverLimits, Handler, Input, Opened,
+    Remote, Server, SimLoop, TimerId,
 };
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -33,6 +35,37 @@ pub(crate) fn post_one(repetitions: u64) -> Result<(), String> {
 /// The loop finds 64 posts.
 pub(crate) fn post_many(repetitions: u64) -> Result<(), String> {
     post(repetitions, 64)
+}
+
+/// Echoes for one connection, and prints where.
+pub(crate) fn echo(driver: DriverKind) -> Result<(), String> {
+    let builder = Server::builder().driver(driver).seed(SEED);
+    let served = builder.run(|shard| {
+        let host = shard.host(Echo);
+        let addr = shard.listen(host, "tcp://127.0.0.1:0")?;
+        println!("counts echo: ready on tcp://{addr}");
+        Ok(())
+    });
+    served.map_err(|error| error.to_string())
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn on_open(&mut self, _conn: &mut Conn<'_>) -> Opened<()> {
+        Opened::Accept(())
+    }
+
+    fn on_data(&mut self, (): &mut (), conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+        conn.out().extend_from_slice(input.take());
+        Action::Continue
+    }
+
+    fn on_close(&mut self, (): (), _id: ConnId, cx: &mut Cx<'_>, _reason: CloseReason) {
+        cx.shutdown();
+    }
 }
 
 struct Timers {

@@ -15,6 +15,7 @@ mod scene;
 mod timers;
 
 use clap::Parser;
+use mainspring::DriverKind;
 use scene::Scene;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,12 @@ enum Arguments {
     },
     /// Do what a scene does inside of this process: what callgrind watches
     Run { scene: String, repetitions: u64 },
+    /// Echo for one connection, on the calling thread, until that has ended
+    Echo {
+        /// The driver: auto, ready, portable, ring
+        #[arg(long, default_value_t)]
+        driver: DriverKind,
+    },
     /// Arm, cancel and fire timers of connections on a real loop; print the figures as JSON
     Timers(timers::Arguments),
 }
@@ -50,6 +57,7 @@ fn main() -> ExitCode {
         Arguments::Run { scene, repetitions } => {
             Scene::named(&scene).and_then(|scene| scene.run_inside(repetitions))
         }
+        Arguments::Echo { driver } => inside::echo(driver),
         Arguments::Timers(arguments) => timers::measure(&arguments).map(|json| println!("{json}")),
     };
     match outcome {

@@ -3,6 +3,7 @@
 use crate::callgrind;
 use crate::exchange::{Exchange, Protocol};
 use crate::inside;
+use mainspring::DriverKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,19 +24,19 @@ enum Work {
     /// A server in a process of its own, which alone is counted. Its client waits for each answer
     /// before it asks again, so that all runs have the same turns.
     Served { arguments: &'static [&'static str], exchange: Exchange },
+    /// A server of this program, of one thread: valgrind 3.19 lets no other thread run while one is
+    /// in `io_uring_enter`.
+    Alone { driver: DriverKind, exchange: Exchange },
     /// A function of this program.
     Inside(fn(u64) -> Result<(), String>),
 }
 
 const READY: &str = "ready";
-const RING: &str = "ring";
 
 pub(crate) const SCENES: &[Scene] = &[
     served("echo", "64 bytes echoed, TCP, ready driver", &["echo", "--driver", READY], echo()),
-    Scene {
-        may_lack: true,
-        ..served("echo-ring", "the same, ring driver", &["echo", "--driver", RING], echo())
-    },
+    alone("echo-alone", "the same, in a program of one thread", DriverKind::Ready, false),
+    alone("echo-ring", "the same, ring driver", DriverKind::Ring, true),
     served(
         "redis-set",
         "SET, one per delivery",
@@ -104,6 +105,16 @@ const fn served(
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
 
+const fn alone(
+    name: &'static str,
+    operation: &'static str,
+    driver: DriverKind,
+    may_lack: bool,
+) -> Scene {
+    let work = Work::Alone { driver, exchange: echo() };
+    Scene { name, operation, work, few: 1_000, many: 6_000, may_lack }
+}
+
 const fn inside(
     name: &'static str,
     operation: &'static str,
@@ -133,7 +144,9 @@ impl Scene {
     pub(crate) fn run_inside(&self, repetitions: u64) -> Result<(), String> {
         match self.work {
             Work::Inside(run) => run(repetitions),
-            Work::Served { .. } => Err(format!("{} is a server's; use `measure`", self.name)),
+            Work::Served { .. } | Work::Alone { .. } => {
+                Err(format!("{} is a server's; use `measure`", self.name))
+            }
         }
     }
 
@@ -142,23 +155,34 @@ impl Scene {
             Work::Served { arguments, exchange } => {
                 let mut server = Command::new(mainspring);
                 server.args(*arguments).args(["--listen", "tcp://127.0.0.1:0", "--log", "error"]);
-                callgrind::count_server(&server, |address| exchange.repeat(address, repetitions))
+                let ask = |address: &str| exchange.repeat(address, repetitions);
+                callgrind::count_server(&server, true, ask)
+            }
+            Work::Alone { driver, exchange } => {
+                let server = this_program(&["echo", "--driver", &driver.to_string()])?;
+                let ask = |address: &str| exchange.repeat(address, repetitions);
+                callgrind::count_server(&server, false, ask)
             }
             Work::Inside(_) => {
-                let program = std::env::current_exe().map_err(|error| error.to_string())?;
-                let mut this = Command::new(program);
-                this.args(["run", self.name, &repetitions.to_string()]);
-                callgrind::count_program(&this)
+                let scene = this_program(&["run", self.name, &repetitions.to_string()])?;
+                callgrind::count_program(&scene)
             }
         }
     }
 
     fn operations_per_repetition(&self) -> u64 {
         match &self.work {
-            Work::Served { exchange, .. } => exchange.depth,
+            Work::Served { exchange, .. } | Work::Alone { exchange, .. } => exchange.depth,
             Work::Inside(_) => 1,
         }
     }
+}
+
+fn this_program(arguments: &[&str]) -> Result<Command, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
 }
 
 #[cfg(test)]
@@ -175,6 +199,6 @@ mod tests {
     #[test]
     fn an_unknown_scene_is_refused_with_those_that_are_known() {
         let message = Scene::named("ecco").err().unwrap();
-        assert!(message.contains("`ecco`; allowed: echo, echo-ring, redis-set"), "{message}");
+        assert!(message.contains("`ecco`; allowed: echo, echo-alone, echo-ring"), "{message}");
     }
 }
