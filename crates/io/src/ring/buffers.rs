@@ -103,7 +103,7 @@ impl Buffers {
 
     /// Gives the memory up without freeing it, because the kernel may still write into it.
     pub(super) fn leak(self) {
-        std::mem::forget(self);
+        std::mem::forget(self.memory);
     }
 }
 

@@ -14,8 +14,8 @@ use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// How long a driver that is dropped waits for the kernel to be done with its memory, as often as
-/// that.
+/// How long a driver that is dropped waits for the kernel to be done with its memory, and how often
+/// in vain.
 const LAST_WAIT: Duration = Duration::from_millis(10);
 const LAST_WAITS: usize = 20;
 
@@ -208,18 +208,18 @@ impl RingDriver {
             return true;
         }
         self.queue.push(Operation::cancel_all());
-        for _ in 0..LAST_WAITS {
+        let mut waits_in_vain = 0;
+        while self.queue.outstanding() > 0 {
+            let before = self.queue.outstanding();
             let entered = self.queue.enter(Wait::Sleep(Some(LAST_WAIT)));
             self.drain();
-            if self.queue.outstanding() == 0 {
-                return true;
-            }
-            if entered.is_err() {
-                // Not the thread that the ring belongs to.
+            waits_in_vain += usize::from(self.queue.outstanding() == before);
+            // An error: this is not the thread that the ring belongs to.
+            if entered.is_err() || waits_in_vain > LAST_WAITS {
                 return false;
             }
         }
-        false
+        true
     }
 
     /// Takes the completions that nobody will serve any more.

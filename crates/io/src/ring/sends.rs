@@ -160,6 +160,7 @@ impl Sends {
 
     /// Gives the memory up without freeing it, because the kernel may still read it.
     pub(super) fn leak(&mut self) {
+        self.entries.retain(|entry| entry.owner.is_some());
         std::mem::forget(std::mem::take(&mut self.entries));
     }
 }
