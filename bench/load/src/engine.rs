@@ -170,15 +170,16 @@ impl<P: Protocol> Engine<P> {
         loop {
             let now = self.meter.now_ns();
             window_closed |= self.meter.turn(now)?;
-            if window_closed && (self.unanswered == 0 || now > self.meter.end_ns() + DRAIN_NS) {
-                self.meter.lost = self.unanswered as u64;
-                return Ok(());
-            }
+            // Before the end is looked at: what was due while we had no core is sent too.
             let mut due_ns = (next as f64 * gap_ns) as u64;
             while due_ns <= now && due_ns < self.meter.end_ns() {
                 self.send((next % self.conns.len() as u64) as usize, due_ns, 1)?;
                 next += 1;
                 due_ns = (next as f64 * gap_ns) as u64;
+            }
+            if window_closed && (self.unanswered == 0 || now > self.meter.end_ns() + DRAIN_NS) {
+                self.meter.lost = self.unanswered as u64;
+                return Ok(());
             }
             if self.unanswered > UNANSWERED_MAX {
                 return Err(Error::Overrun(UNANSWERED_MAX));

@@ -18,6 +18,9 @@ use crate::{plot, summary, targets};
 const FULL: Timing = Timing { rounds: 5, warm_up_s: 0.1, seconds: 0.5, repeats: 2 };
 const QUICK: Timing = Timing { rounds: 3, warm_up_s: 0.1, seconds: 0.4, repeats: 2 };
 
+/// Fewer say little about the spread.
+const LAB_ROUNDS_MIN: usize = 5;
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[arg(value_enum)]
@@ -53,6 +56,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn execute(&self) -> io::Result<()> {
+        if self.lab && self.timing().rounds < LAB_ROUNDS_MIN {
+            return Err(io::Error::other(format!("--lab wants {LAB_ROUNDS_MIN} rounds or more")));
+        }
         let programs = Programs::find(self.mainspring.clone())?;
         let bench = Bench { programs: &programs, cores: Cores::pick()?, timing: self.timing() };
         let circumstances = Circumstances::look(&self.root);
@@ -177,6 +183,7 @@ mod tests {
 
     #[test]
     fn the_lab_book_takes_whole_runs_only() {
+        assert!(run("echo --lab --rounds 4").execute().is_err());
         for line in ["echo --lab --quick", "echo --lab --cells x", "echo --lab --servers x"] {
             assert!(Line::try_parse_from(format!("runner {line}").split(' ')).is_err(), "{line}");
         }
