@@ -15,12 +15,13 @@
 //! | kind | holds | when |
 //! |---|---|---|
 //! | [`UnexpectedEof`] | [`Ended`] | the stream ended before the value or the frame did |
-//! | [`InvalidData`] | [`primitive::Error`](crate::primitive::Error) or the decoder's error | the bytes are not what was asked for, or over a limit |
-//! | [`InvalidInput`] | [`primitive::Error`](crate::primitive::Error) | a value that the format cannot carry was to be written |
+//! | [`InvalidData`] | [`primitive::Error`] or the decoder's error | the bytes are not what was asked for, or over a limit |
+//! | [`InvalidInput`] | [`primitive::Error`] | a value that the format cannot carry was to be written |
 //!
 //! After an error the place in the stream is unknown; the only sound answer is to close. That holds
 //! for a read timeout, too, unless it came before the first byte.
 //!
+//! [`primitive::Error`]: crate::primitive::Error
 //! [`Interrupted`]: std::io::ErrorKind::Interrupted
 //! [`UnexpectedEof`]: std::io::ErrorKind::UnexpectedEof
 //! [`InvalidData`]: std::io::ErrorKind::InvalidData
