@@ -25,6 +25,10 @@ const PROGRAMS: &[Program] = &[
     Program { name: "pip3", package: "python3-pip" },
     Program { name: "node", package: "nodejs" },
     Program { name: "npm", package: "npm" },
+    Program { name: "nginx", package: "nginx-light" },
+    Program { name: "setpriv", package: "util-linux" },
+    // No program, but looked for alike: an absolute path is one in every folder of PATH.
+    Program { name: "/usr/include/uv.h", package: "libuv1-dev" },
 ];
 
 /// What instructions are counted with: nothing that the tests need.
@@ -192,7 +196,8 @@ mod tests {
     fn programs_that_are_not_in_path_are_named_with_their_packages() {
         let nowhere = OsString::from("/nonexistent-folder");
         let missing = missing_programs(PROGRAMS, &nowhere);
-        assert_eq!(missing.len(), PROGRAMS.len());
+        let programs = PROGRAMS.iter().filter(|program| !program.name.starts_with('/'));
+        assert!(missing.len() >= programs.count());
         let packages = packages_of(&missing);
         assert_eq!(packages.iter().filter(|name| **name == "redis-tools").count(), 1);
         let advice = advice(&missing, &packages);
