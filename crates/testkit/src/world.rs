@@ -35,9 +35,9 @@
 //!
 //! # On real sockets
 //!
-//! [`SocketRun`] plays the same plans with the same handlers, clients, books and laws over TCP, unix
-//! and UDP sockets of this machine: loops on threads of their own over a driver of the system, the
-//! scripts on one thread beside them. What is different:
+//! [`SocketRun`] plays the same plans with the same handlers, clients, books and laws over TCP,
+//! unix and UDP sockets of this machine: loops on threads of their own over a driver of the system,
+//! the scripts on one thread beside them. What is different:
 //!
 //! * Faults are those that sockets have by themselves: buffers so small that every write is a short
 //!   one, small reads, peers that never read, half-closes, resets, connections that end as soon as
@@ -46,10 +46,10 @@
 //!   long, so that a busy machine breaks no law.
 //! * A seed does not decide the order of threads and packets: there is no trace, and a seed that
 //!   failed may pass the next time.
-//! * What a loop buffers is measured against all connections that it ever had, because the figure may
-//!   be older than the end of one.
-//! * A unix socket that is reset looks to its peer like one that is closed, so that where the server
-//!   cuts connections nothing is said about the bytes that such a peer has got.
+//! * What a loop buffers is measured against all connections that it ever had, because the figure
+//!   may be older than the end of one.
+//! * A unix socket that is reset looks to its peer like one that is closed, so that where the
+//!   server cuts connections nothing is said about the bytes that such a peer has got.
 //! * A ring delivers what it has taken before it is told to stop, so that an unread input may be as
 //!   long as what the peer sends.
 //! * Of `on_drained` one call more than there were rises over the high mark is allowed.

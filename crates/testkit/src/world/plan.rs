@@ -308,7 +308,7 @@ fn limits(rng: &mut Rng, plan: &Plan) -> Limits {
 /// Times of a simulated world become those of a real one.
 const SPED_UP: u32 = 20;
 
-/// Sizes of buffers as powers of two. Of receiving they are larger: with a window under the smallest
-/// segment TCP waits a fifth of a second for each.
+/// Sizes of buffers as powers of two. Of receiving they are larger: with a window under the
+/// smallest segment TCP waits a fifth of a second for each.
 pub(super) const TINY_SHIFT: RangeInclusive<u32> = 10..=12;
 const WIDE_SHIFT: RangeInclusive<u32> = 15..=17;
