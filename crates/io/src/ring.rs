@@ -18,13 +18,16 @@
 //!
 //! What was looked at and left out:
 //!
-//! * **Registered ring descriptor** (`IORING_REGISTER_RING_FDS`): it saves the look-up of one
-//!   descriptor per turn, which is not to be seen in any measurement, and belongs to the thread
-//!   rather than to the driver, which may be dropped on another one.
-//! * **Zero copy** (`IORING_OP_SEND_ZC`): the loopback device copies all the same, so that it only
-//!   adds a second completion; see the figures in the bench's README.
-//! * **Bundles** (`IORING_RECVSEND_BUNDLE`): one completion for several buffers. Buffers of the
-//!   size of a whole read make it a rare case.
+//! * **Registered ring descriptor** (`IORING_REGISTER_RING_FDS`): an enter of a process with several
+//!   threads took 345 ns in place of 390 ns, below one percent of the cheapest turn that does
+//!   something. The registration belongs to the thread and keeps the ring alive with it, while a
+//!   driver may be dropped on another thread.
+//! * **Zero copy** (`IORING_OP_SEND_ZC`): over the loopback device, which copies all the same, a send
+//!   and its receive took 1.2 times as long at 1 KiB, 1.3 at 16 KiB, 1.7 at 64 KiB and at 256 KiB.
+//!   There was no size from which on it won.
+//! * **Bundles** (`IORING_RECVSEND_BUNDLE`): one completion for several buffers. An incremental
+//!   buffer is as long as a whole read already, and without those the kernel is one whose bundles
+//!   were still being mended.
 
 mod accept;
 mod buffers;
