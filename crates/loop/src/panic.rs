@@ -26,6 +26,7 @@ struct Report {
 /// Runs a callback; a panic in it ends here.
 ///
 /// The handler may be left half changed, which is the handler's affair and documented there.
+#[inline(always)]
 pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> Result<T, Caught> {
     WATCHED.set(WATCHED.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(callback)).map_err(Caught::new);
@@ -46,6 +47,12 @@ impl Caught {
         Self(Box::new(Report { message, backtrace }))
     }
 
+    #[cold]
+    pub(crate) fn count(&self, counters: &LoopCounters, about: &dyn Debug) {
+        counters.panics.add(1);
+        self.log(about);
+    }
+
     pub(crate) fn log(&self, about: &dyn Debug) {
         let Report { message, backtrace } = &*self.0;
         log(|| tracing::error!(?about, %backtrace, "a callback panicked: {message}"));
@@ -61,8 +68,7 @@ pub(crate) fn log(statement: impl FnOnce()) {
 /// Counts and logs what a callback without an answer made of itself.
 pub(crate) fn count(result: Result<(), Caught>, counters: &LoopCounters, about: &dyn Debug) {
     if let Err(panic) = result {
-        counters.panics.add(1);
-        panic.log(about);
+        panic.count(counters, about);
     }
 }
 

@@ -62,7 +62,7 @@ fn one_wait_then_one_receive_and_one_send_each() {
     let traced = trace(DriverKind::Ready);
     let turns = full_turns(&traced);
     assert_eq!(turns.len(), ROUNDS, "turns that {CLIENTS} clients shared:\n{traced:#?}");
-    show("ready", &turns[ROUNDS - 1]);
+    show("ready", turns[ROUNDS - 1]);
     for turn in &turns {
         let wanted = [&["epoll_wait"][..], &["recvfrom"; CLIENTS], &["sendto"; CLIENTS]].concat();
         assert_eq!(names(turn), wanted, "{turn:#?}");

@@ -224,12 +224,24 @@ impl ReadyDriver {
         let Some(slot) = self.table.get_mut(key) else {
             return;
         };
+        let Socket::Stream(stream) = &mut slot.socket else {
+            return self.serve_other(key, budget, sink);
+        };
+        let buffer = &mut self.buffer;
+        let served = stream.serve(key, &mut slot.state, buffer, &mut budget.delivered, sink);
+        self.go_on(key, served, sink);
+    }
+
+    /// As [`serve`](Self::serve), for a listener or a datagram socket.
+    #[inline(never)]
+    fn serve_other(&mut self, key: Key, budget: &mut Budget, sink: &mut impl Sink) {
+        let Some(slot) = self.table.get_mut(key) else {
+            return;
+        };
         let state = &mut slot.state;
-        let Budget { delivered, accepts, .. } = budget;
         let served = match &mut slot.socket {
-            Socket::Stream(stream) => stream.serve(key, state, &mut self.buffer, delivered, sink),
             Socket::Listener(listener) => {
-                let served = listener.serve(key, accepts, self.now, sink);
+                let served = listener.serve(key, &mut budget.accepts, self.now, sink);
                 if listener.retry_at().is_some() {
                     state.set(State::RESTING);
                     self.resting.push(key);
@@ -237,13 +249,17 @@ impl ReadyDriver {
                 served
             }
             Socket::Datagram(socket) => {
-                socket.serve(key, state, &mut self.batches, delivered, sink)
+                socket.serve(key, state, &mut self.batches, &mut budget.delivered, sink)
             }
-            Socket::Vacant => return,
+            Socket::Stream(_) | Socket::Vacant => return,
         };
+        self.go_on(key, served, sink);
+    }
+
+    fn go_on(&mut self, key: Key, served: Served, sink: &mut impl Sink) {
         match served {
             Served::Idle => {}
-            Served::Again => enqueue(&mut self.queue, key, state),
+            Served::Again => self.enqueue(key),
             Served::Failed(error) => {
                 drop(self.table.remove(key));
                 sink.failed(key, error);

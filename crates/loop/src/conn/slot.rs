@@ -8,7 +8,6 @@ use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
 use std::collections::VecDeque;
 
 /// What a key names.
-#[expect(clippy::large_enum_variant, reason = "connections are the many; the others are few")]
 pub(crate) enum Slot {
     Conn(ConnSlot),
     Datagram(Box<DatagramSlot>),

@@ -18,6 +18,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// Calls into one handler. A panic is caught, counted and logged, and answered with `None`.
+    #[inline(always)]
     pub(crate) fn call<T>(
         &mut self,
         host: u32,
@@ -32,7 +33,7 @@ impl Core {
         match result {
             Ok(answer) => Some(answer),
             Err(panic) => {
-                panic::count(Err(panic), &self.state.counters, about);
+                panic.count(&self.state.counters, about);
                 None
             }
         }
