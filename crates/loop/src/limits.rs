@@ -22,7 +22,8 @@ pub struct Limits {
     pub output_high: usize,
     /// Unsent output at which reading goes on and `on_drained` is called. Default 64 KiB.
     pub output_low: usize,
-    /// Unsent output of one connection. Beyond it the connection is closed with
+    /// Unsent output of one connection, bytes that the ring driver has under way included. Beyond
+    /// it the connection is closed with
     /// [`CloseReason::SlowConsumer`](crate::CloseReason::SlowConsumer) and what is unsent is
     /// dropped. Default 64 MiB.
     pub output_max: usize,

@@ -266,7 +266,9 @@ impl Core {
     }
 
     fn pending_of(&mut self, key: Key) {
-        if self.take_owed(key, Flags::DRAINED) {
+        // Output that has risen again since will fall again, and be told then.
+        let choked = self.state.conn(key).is_some_and(|conn| conn.flags.has(Flags::CHOKED));
+        if self.take_owed(key, Flags::DRAINED) && !choked {
             self.event(key, Event::Drained);
         }
         if self.take_owed(key, Flags::WOKEN) {

@@ -3,7 +3,7 @@
 //! A panic in a callback would be caught by the loop, so a broken law is written down; the run
 //! looks after every round.
 
-use super::plan::{Kind, Plan, Profile};
+use super::plan::{Kind, Plan};
 use super::service::Service;
 use mainspring_io::Addr;
 use mainspring_loop::{CloseReason, ConnId, Remote, TimerId};
@@ -71,8 +71,9 @@ pub(super) struct Record {
     pub(super) offered: u64,
     /// Of those, bytes that reach the connection at a time of chance.
     offered_later: u64,
-    /// What was offered and unsent at the last two calls of `on_drained`, the older one first.
-    drained_at: [(u64, u64); 2],
+    /// What was offered and unsent at the last call of `on_drained`.
+    offered_at_drained: u64,
+    unsent_at_drained: u64,
     pub(super) bytes_in: u64,
     /// Sends of which a completion is to tell the end, and how many ended well.
     pub(super) notified: (u64, u64),
@@ -167,7 +168,8 @@ impl Ledger {
             reason: None,
             offered: 0,
             offered_later: 0,
-            drained_at: [(0, 0); 2],
+            offered_at_drained: 0,
+            unsent_at_drained: 0,
             bytes_in: 0,
             notified: (0, 0),
             excused: false,
@@ -247,14 +249,11 @@ impl Ledger {
     pub(super) fn drained(&mut self, token: usize, unsent: usize) {
         self.drained += 1;
         let high = self.plan.limits.output_high as u64;
-        // A fall under the low mark is told after the next poll, in which the output may have risen
-        // and fallen once more: on real sockets, where one poll brings much, two calls may follow
-        // each other for what was offered before the first.
-        let since = usize::from(self.plan.profile != Profile::Sockets);
         let record = &mut self.conns[token];
-        let (offered, kept) = record.drained_at[since];
-        let most = record.offered - offered + kept + record.offered_later;
-        record.drained_at = [record.drained_at[1], (record.offered, unsent as u64)];
+        let fresh = record.offered - record.offered_at_drained;
+        let most = fresh + record.unsent_at_drained + record.offered_later;
+        record.offered_at_drained = record.offered;
+        record.unsent_at_drained = unsent as u64;
         let id = record.id;
         self.check(most > high, || {
             format!("on_drained for {id}, which cannot have been over {high} bytes, but {most}")
