@@ -7,6 +7,7 @@
 mod address;
 mod datagram;
 mod listener;
+mod ports;
 mod stream;
 
 pub(crate) use datagram::Refusal;
@@ -19,6 +20,7 @@ use crate::world::WorldOptions;
 use datagram::{Datagram, DatagramSocket};
 use listener::Listener;
 use mainspring_io::{Addr, Key};
+use ports::Ports;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub(crate) struct Net {
     numbers_made: u64,
     port_next: u16,
     endpoints: BTreeMap<u64, Endpoint>,
+    /// Of the endpoints.
+    ports: Ports,
     listeners: BTreeMap<u64, Listener>,
     sockets: BTreeMap<u64, DatagramSocket>,
 }
@@ -125,6 +129,7 @@ impl Net {
             numbers_made: 0,
             port_next: EPHEMERAL_PORT_FIRST,
             endpoints: BTreeMap::new(),
+            ports: Ports::default(),
             listeners: BTreeMap::new(),
             sockets: BTreeMap::new(),
         }

@@ -83,7 +83,9 @@ impl World {
     ///
     /// # Errors
     ///
-    /// If `to` cannot be an address to connect to.
+    /// If `to` cannot be an address to connect to; `AddrNotAvailable` if peers connected to its IP
+    /// address, each from a port of the same address, have all 16,384 ports there are to choose
+    /// from.
     pub fn connect(&self, to: &Addr) -> io::Result<SimPeer> {
         let number = lock(&self.net).connect(Owner::Script, to)?;
         Ok(SimPeer::new(Arc::clone(&self.net), number))

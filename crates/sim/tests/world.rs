@@ -309,3 +309,16 @@ fn datagram_faults_lose_and_double_but_never_change() {
 
 const LISTENER: Key = Key::new(0, 0);
 const MOMENT: Duration = Duration::from_millis(1);
+
+#[test]
+fn ports_run_out_for_one_address_and_serve_again_when_given_back() {
+    let world = World::new(1, WorldOptions::default());
+    let to = |ip: u8| Addr::Inet(format!("127.0.0.{ip}:5000").parse().unwrap());
+    let mut peers: Vec<SimPeer> =
+        (0..16_384).map(|_| world.connect(&to(1)).expect("a port is free")).collect();
+    let refused = world.connect(&to(1)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AddrNotAvailable);
+    world.connect(&to(2)).expect("all ports of another address are free");
+    peers.swap_remove(7_000);
+    world.connect(&to(1)).expect("one was given back");
+}

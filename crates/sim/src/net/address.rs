@@ -2,6 +2,7 @@
 //!
 //! Every inet address of a world is its own: there is one network and no routing, as on loopback.
 
+use super::ports::EPHEMERAL_PORTS;
 use super::{EPHEMERAL_PORT_FIRST, Net};
 use mainspring_io::{Addr, ListenOptions, UnixAddr};
 use std::io;
@@ -24,7 +25,9 @@ pub(super) fn covers(at: &Addr, to: &Addr) -> bool {
 impl Net {
     /// The address that a listener gets for `at`.
     pub(super) fn bindable_stream(&mut self, at: &Addr, shared: bool) -> io::Result<Addr> {
-        let at = with_port(at, |port| self.free_port(port, Self::stream_port_taken))?;
+        let at = with_port(at, |port| {
+            self.wanted_or_free(port, Self::stream_port_taken).ok_or(io::ErrorKind::AddrInUse)
+        })?;
         let mut others = self.listeners.values();
         refuse_if(others.any(|other| overlaps(&other.at, &at) && !(shared && other.shared_port)))?;
         Ok(at)
@@ -35,7 +38,9 @@ impl Net {
         if !matches!(at, Addr::Inet(_)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let at = with_port(at, |port| self.free_port(port, Self::datagram_port_taken))?;
+        let at = with_port(at, |port| {
+            self.wanted_or_free(port, Self::datagram_port_taken).ok_or(io::ErrorKind::AddrInUse)
+        })?;
         let mut others = self.sockets.values();
         refuse_if(
             others.any(|other| overlaps(&other.local, &at) && !(shared && other.shared_port)),
@@ -43,16 +48,17 @@ impl Net {
         Ok(at)
     }
 
-    /// The address that a connecting socket gets.
-    pub(super) fn local_address_towards(&mut self, to: &Addr) -> Addr {
-        match to {
-            Addr::Inet(to) => {
-                let port = self.free_port(0, Self::stream_port_taken);
-                let ip = if to.ip().is_unspecified() { loopback(to.ip()) } else { to.ip() };
-                Addr::Inet(SocketAddr::new(ip, port))
-            }
-            Addr::Unix(_) => Addr::Unix(UnixAddr::Unnamed),
-        }
+    /// The address that a connecting socket gets: as one of TCP is known by both of its ends, a
+    /// port serves once for each local address.
+    ///
+    /// connect(2), EADDRNOTAVAIL: "all port numbers in the ephemeral port range are currently in
+    /// use".
+    pub(super) fn local_address_towards(&mut self, to: &Addr) -> io::Result<Addr> {
+        let Addr::Inet(to) = to else { return Ok(Addr::Unix(UnixAddr::Unnamed)) };
+        let ip = if to.ip().is_unspecified() { loopback(to.ip()) } else { to.ip() };
+        let taken = |net: &Self, port| net.listens_on(port) || net.ports.has(ip, port);
+        let port = self.free_port(taken).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Addr::Inet(SocketAddr::new(ip, port)))
     }
 
     /// What fails before any handshake: a unix address is asked for in the file system.
@@ -64,23 +70,27 @@ impl Net {
         }
     }
 
-    fn free_port(&mut self, wanted: u16, taken: impl Fn(&Self, u16) -> bool) -> u16 {
-        if wanted != 0 {
-            return wanted;
-        }
-        loop {
+    fn wanted_or_free(&mut self, wanted: u16, taken: impl Fn(&Self, u16) -> bool) -> Option<u16> {
+        if wanted == 0 { self.free_port(taken) } else { Some(wanted) }
+    }
+
+    fn free_port(&mut self, taken: impl Fn(&Self, u16) -> bool) -> Option<u16> {
+        for _ in 0..EPHEMERAL_PORTS {
             let port = self.port_next;
             self.port_next = port.checked_add(1).unwrap_or(EPHEMERAL_PORT_FIRST);
             if !taken(self, port) {
-                return port;
+                return Some(port);
             }
         }
+        None
     }
 
     fn stream_port_taken(&self, port: u16) -> bool {
-        let listening = self.listeners.values().map(|listener| &listener.at);
-        let connected = self.endpoints.values().map(|endpoint| &endpoint.local);
-        listening.chain(connected).any(|at| port_of(at) == Some(port))
+        self.listens_on(port) || self.ports.has_port(port)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.listeners.values().any(|listener| port_of(&listener.at) == Some(port))
     }
 
     fn datagram_port_taken(&self, port: u16) -> bool {
@@ -115,9 +125,12 @@ fn overlaps(one: &Addr, other: &Addr) -> bool {
     covers(one, other) || covers(other, one)
 }
 
-fn with_port(at: &Addr, choose: impl FnOnce(u16) -> u16) -> io::Result<Addr> {
+fn with_port(
+    at: &Addr,
+    choose: impl FnOnce(u16) -> Result<u16, io::ErrorKind>,
+) -> io::Result<Addr> {
     match at {
-        Addr::Inet(at) => Ok(Addr::Inet(SocketAddr::new(at.ip(), choose(at.port())))),
+        Addr::Inet(at) => Ok(Addr::Inet(SocketAddr::new(at.ip(), choose(at.port())?))),
         Addr::Unix(UnixAddr::Unnamed) => Err(io::ErrorKind::InvalidInput.into()),
         Addr::Unix(_) => Ok(at.clone()),
     }

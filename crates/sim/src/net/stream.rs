@@ -52,7 +52,7 @@ impl Net {
     /// Starts a handshake. Whether it succeeds shows in the endpoint's [`Phase`].
     pub(crate) fn connect(&mut self, owner: Owner, to: &Addr) -> io::Result<u64> {
         self.check_destination(to)?;
-        let local = self.local_address_towards(to);
+        let local = self.local_address_towards(to)?;
         let number = self.new_endpoint(owner, local, to.clone());
         let due = self.arrival();
         if self.dice.strikes(|f| f.connect_failure, |c| &mut c.connect_failures) {
@@ -145,7 +145,7 @@ impl Net {
                 self.send_segment(number, Segment::Fin);
             }
         }
-        self.endpoints.remove(&number);
+        self.forget_endpoint(number);
     }
 
     /// Closes at once; the other end sees a reset.
@@ -154,7 +154,7 @@ impl Net {
         if endpoint.phase == Phase::Open && !endpoint.reset {
             self.send_segment(number, Segment::Reset);
         }
-        self.endpoints.remove(&number);
+        self.forget_endpoint(number);
     }
 
     /// Lets a scripted peer read at once what arrives, what has arrived included, or not.
@@ -228,6 +228,7 @@ impl Net {
 
     fn new_endpoint(&mut self, owner: Owner, local: Addr, peer: Addr) -> u64 {
         let number = self.new_number();
+        self.ports.take(&local);
         let endpoint = Endpoint {
             owner,
             phase: Phase::Connecting,
@@ -245,6 +246,12 @@ impl Net {
         };
         self.endpoints.insert(number, endpoint);
         number
+    }
+
+    fn forget_endpoint(&mut self, number: u64) {
+        if let Some(endpoint) = self.endpoints.remove(&number) {
+            self.ports.give_back(&endpoint.local);
+        }
     }
 
     /// Sends into the pipe. What one pipe carries stays in order, however late its parts are.
