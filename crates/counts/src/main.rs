@@ -1,5 +1,5 @@
-//! The program `counts`: user instructions per operation, by callgrind, and what a million timers
-//! cost in time.
+//! The program `counts`: user instructions per operation, by callgrind, what a million timers cost
+//! in time, and what a million idle connections cost in memory.
 //!
 //! A [scene] does one thing a number of times that it is told. It is run twice, with few and
 //! with many repetitions; the difference of the two counts is free of start and end, and divided by
@@ -10,6 +10,7 @@
 
 mod callgrind;
 mod exchange;
+mod idle;
 mod inside;
 mod scene;
 mod timers;
@@ -20,7 +21,8 @@ use scene::Scene;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Counts user instructions per operation under callgrind, and times a million timers
+/// Counts user instructions per operation under callgrind, times a million timers, and weighs a
+/// million idle connections
 #[derive(Debug, Parser)]
 #[command(name = "counts", after_help = EXAMPLES)]
 enum Arguments {
@@ -43,13 +45,17 @@ enum Arguments {
     },
     /// Arm, cancel and fire timers of connections on a real loop; print the figures as JSON
     Timers(timers::Arguments),
+    /// Open connections in simulation, let each echo 64 bytes and fall idle; print what they keep
+    /// resident as JSON
+    Idle(idle::Arguments),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   counts measure --mainspring target/release/mainspring
   counts measure --mainspring target/release/mainspring echo redis-set
-  counts timers --timers 1000000 --seconds 12";
+  counts timers --timers 1000000 --seconds 12
+  counts idle --connections 1000000";
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse() {
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         }
         Arguments::Echo { driver } => inside::echo(driver),
         Arguments::Timers(arguments) => timers::measure(&arguments).map(|json| println!("{json}")),
+        Arguments::Idle(arguments) => idle::measure(&arguments).map(|line| println!("{line}")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -48,8 +48,7 @@ impl Net {
         Ok(at)
     }
 
-    /// The address that a connecting socket gets: as one of TCP is known by both of its ends, a
-    /// port serves once for each local address.
+    /// The address that a connecting socket gets. A port serves once for each local address.
     ///
     /// connect(2), EADDRNOTAVAIL: "all port numbers in the ephemeral port range are currently in
     /// use".
