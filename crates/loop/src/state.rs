@@ -40,6 +40,9 @@ pub(crate) struct LoopState {
     pub(crate) pending: VecDeque<Key>,
     /// Connections that have ended without the driver's saying so.
     pub(crate) gone: Vec<Key>,
+    /// Connections whose output the driver took in this flush and whose guard may be too late for
+    /// it.
+    pub(crate) under_way: Vec<Key>,
     pub(crate) spare: Buffers,
     /// Where output goes that is over every limit: dropped, but not lost without being counted.
     overflow: Vec<u8>,
@@ -146,6 +149,7 @@ impl LoopState {
             dirty: Vec::new(),
             pending: VecDeque::new(),
             gone: Vec::new(),
+            under_way: Vec::new(),
             spare: Buffers::default(),
             overflow: Vec::new(),
             memory_max: limits.memory_max / shared.loops.len(),

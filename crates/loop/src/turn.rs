@@ -113,8 +113,16 @@ impl<D: Driver> Loop<D> {
         if waits {
             return Some(Duration::ZERO);
         }
-        let tick = state.timers.next_tick()?;
-        Some(state.instant_of(tick).saturating_duration_since(now))
+        let to_timer = state.timers.next_tick().map(|tick| {
+            let at = state.instant_of(tick);
+            at.saturating_duration_since(now)
+        });
+        if state.under_way.is_empty() {
+            return to_timer;
+        }
+        // Sends that are still under way after this sleep get their guards: in time, if it is short.
+        let to_guard = state.limits.write_timeout;
+        to_timer.into_iter().chain(to_guard).min()
     }
 
     fn is_over(&self) -> bool {

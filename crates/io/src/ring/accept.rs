@@ -8,6 +8,9 @@ use super::token::Kind;
 use crate::{Key, Sink};
 use std::os::fd::{FromRawFd, OwnedFd};
 
+/// So many accepted connections may wait without new memory.
+const USUAL_CROWD: usize = 256;
+
 impl RingDriver {
     /// Not before a poll: a listener that is closed until then leaves its port at once.
     pub(super) fn arm_fresh_listeners(&mut self) {
@@ -68,7 +71,8 @@ impl RingDriver {
     pub(super) fn serve_accepts(&mut self, sink: &mut impl Sink) {
         for _ in 0..self.limits.accepts_per_turn.max(1) {
             let Some((token, accepted)) = self.accepts.pop_front() else {
-                return;
+                // Of a crowd at the door nothing is to stay but those that came in.
+                return self.accepts.shrink_to(USUAL_CROWD);
             };
             let Some((key, slot)) = self.table.of_token(token) else {
                 continue;

@@ -107,7 +107,8 @@ impl Buffers {
     }
 }
 
-/// Anonymous memory of whole pages, zeroed, of which only touched pages exist.
+/// Anonymous memory of whole pages, zeroed, all of which exist from the start: the kernel goes round
+/// all of it soon, and no receive is to wait for a page.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
@@ -125,7 +126,7 @@ impl Mapping {
                 ptr::null_mut(),
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
                 -1,
                 0,
             )

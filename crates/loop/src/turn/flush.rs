@@ -21,6 +21,7 @@ enum Sent {
 impl<D: Driver> Loop<D> {
     /// Carries out orders, then visits every socket that something was changed on.
     pub(crate) fn flush(&mut self) {
+        self.core.state.guard_sends();
         while let Some(order) = self.core.state.orders.pop_front() {
             self.carry_out(order);
         }
@@ -252,11 +253,24 @@ impl crate::state::LoopState {
             conn.active = self.tick;
         }
         conn.recount(unsent, &mut self.buffered);
-        let small = unsent <= self.limits.output_low;
-        if small && self.life == Life::Running && conn.is_settled(self.write_timeout_ms) {
-            Sent::Settled
-        } else {
-            Sent::Unsettled
+        if unsent <= self.limits.output_low
+            && self.life == Life::Running
+            && conn.is_in_course()
+            && !conn.owes_completions()
+        {
+            if !conn.is_guarded(self.write_timeout_ms) {
+                self.under_way.push(key);
+            }
+            return Sent::Settled;
+        }
+        Sent::Unsettled
+    }
+
+    /// Guards the sends that a whole poll has not seen the end of. Of those that a completion driver
+    /// takes, most are over by then, and cost no timer.
+    fn guard_sends(&mut self) {
+        while let Some(key) = self.under_way.pop() {
+            self.keep_guard(key);
         }
     }
 
