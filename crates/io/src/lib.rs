@@ -26,6 +26,7 @@ mod ready;
 #[cfg(target_os = "linux")]
 mod ring;
 mod stream;
+mod taken;
 mod unavailable;
 mod wake;
 

@@ -50,7 +50,7 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 #[test]
 fn datagrams_of_every_size_come_back() {
     let _bound = bound(120);
-    for driver in [DriverKind::Ready, DriverKind::Portable] {
+    for driver in [DriverKind::Auto, DriverKind::Ready, DriverKind::Portable] {
         let log = Log::new();
         let running = start_with(Server::builder().driver(driver), &[UDP], move || echo(&log));
         let (socket, to) = (socket(), inet(&running));
@@ -74,7 +74,7 @@ fn datagrams_of_every_size_come_back() {
 #[test]
 fn many_datagrams_at_once_all_come_back() {
     let _bound = bound(60);
-    for driver in [DriverKind::Ready, DriverKind::Portable] {
+    for driver in [DriverKind::Auto, DriverKind::Ready, DriverKind::Portable] {
         let log = Log::new();
         let running = start_with(Server::builder().driver(driver), &[UDP], move || echo(&log));
         let (socket, to) = (socket(), inet(&running));

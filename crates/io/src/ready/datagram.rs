@@ -7,6 +7,7 @@ use super::listener::open_bound;
 use super::plain;
 use super::stream::Served;
 use super::table::State;
+use crate::taken::open_when_free;
 use crate::{Addr, DatagramOutbox, Flow, Key, ListenOptions, SendState, Sink};
 #[cfg(target_os = "linux")]
 use batch::Batch;
@@ -119,7 +120,7 @@ impl DatagramSocket {
     }
 
     fn open(at: SocketAddr, options: &ListenOptions, batches: &mut Batches) -> io::Result<Self> {
-        let socket = open_bound(at, Type::DGRAM, options)?;
+        let socket = open_when_free(|| open_bound(at, Type::DGRAM, options))?;
         batches.prepare();
         let socket = UdpSocket::from_std(socket.into());
         #[cfg(target_os = "linux")]

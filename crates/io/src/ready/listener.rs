@@ -6,6 +6,7 @@ use super::stream::Served;
 use super::unix_path::SocketFile;
 #[cfg(unix)]
 use crate::UnixAddr;
+use crate::taken::open_when_free;
 use crate::{Accepted, Addr, Key, ListenOptions, OwnedStream, Sink, SocketOptions};
 use mio::net::TcpListener;
 #[cfg(unix)]
@@ -58,9 +59,9 @@ impl Listener {
     /// Opens a listening socket and returns it with its bound address.
     pub(crate) fn open(at: &Addr, options: &ListenOptions) -> io::Result<(Self, Addr)> {
         let (socket, bound, local) = match at {
-            Addr::Inet(at) => open_tcp(*at, options)?,
+            Addr::Inet(at) => open_when_free(|| open_tcp(*at, options))?,
             #[cfg(unix)]
-            Addr::Unix(at) => open_unix(at, options)?,
+            Addr::Unix(at) => open_when_free(|| open_unix(at, options))?,
             #[cfg(not(unix))]
             Addr::Unix(_) => return Err(ErrorKind::Unsupported.into()),
         };
