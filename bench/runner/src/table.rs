@@ -1,7 +1,7 @@
 //! Tables: the same rows as Markdown and as aligned text.
 
 use crate::cases::Case;
-use crate::contenders::Role;
+use crate::contenders::{Role, Server};
 use crate::measure::{Cell, Sample};
 use crate::stats::{Spread, ratio};
 
@@ -43,17 +43,19 @@ impl Table {
         ratio(median(cell)?, median(self.floor()?)?)
     }
 
-    /// The measured cell of that role with the least processor time per request.
-    pub(crate) fn best(&self, is: impl Fn(Role) -> bool) -> Option<&Cell> {
-        let measured = self.cells.iter().filter(|cell| is(cell.server.role));
+    /// The measured cell of such a server with the least processor time per request.
+    pub(crate) fn best(&self, is: impl Fn(&Server) -> bool) -> Option<&Cell> {
+        let measured = self.cells.iter().filter(|cell| is(&cell.server));
         measured
             .filter_map(|cell| Some((cell, cell.server_us()?.median)))
             .min_by(|one, other| one.1.total_cmp(&other.1))
             .map(|(cell, _)| cell)
     }
 
+    /// The best of those that serve many connections with one thread, as ours do. A thread for each
+    /// connection is shown beside them.
     pub(crate) fn best_peer(&self) -> Option<&Cell> {
-        self.best(|role| role == Role::Peer)
+        self.best(|server| server.role == Role::Peer && !server.is_crowd)
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -199,7 +201,6 @@ fn thousands(value: f64) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::cases::Kind;
-    use crate::contenders::Server;
 
     pub(crate) fn sample(server_us: f64) -> Sample {
         Sample {

@@ -143,7 +143,7 @@ fn over_floor(table: &Table, drivers: &[Driver], limit: f64) -> Vec<Verdict> {
 }
 
 fn over_best_peer(table: &Table) -> Verdict {
-    let ours = table.best(|role| matches!(role, Role::Ours(_)));
+    let ours = table.best(|server| matches!(server.role, Role::Ours(_)));
     let peer = table.best_peer();
     let name = |cell: Option<&Cell>| cell.map_or("-", |cell| &cell.server.name).to_owned();
     let what = format!("best of ours ({}) / best peer ({})", name(ours), name(peer));
