@@ -41,11 +41,9 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
 #[test]
 fn an_address_that_is_taken_is_named_and_nothing_is_left_half_started() {
     let folder = Folder::new("taken");
-    let (socket, taken) = (folder.join("free.sock"), TcpListener::bind("127.0.0.1:0").unwrap());
-    let taken = format!("tcp://{}", taken.local_addr().map(|addr| (addr, taken)).unwrap().0);
-    // The listener above has been dropped with the tuple: take the port again, to the end of the
-    // test.
-    let _held = TcpListener::bind(taken.trim_start_matches("tcp://")).unwrap();
+    let socket = folder.join("free.sock");
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", held.local_addr().unwrap());
     for loops in ["1", "3"] {
         let unix = format!("unix://{socket}");
         let arguments =
