@@ -45,7 +45,8 @@ impl Buffers {
     ) -> io::Result<Self> {
         let count = count.next_power_of_two();
         let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(PAGE);
-        let memory = Mapping::new(start + usize::from(count) * size)?;
+        // The kernel goes round all of incremental buffers soon, and of others touches the front.
+        let memory = Mapping::new(start + usize::from(count) * size, incremental)?;
         let mut buffers =
             Self { memory, count, size, start, filled: vec![0; usize::from(count)], tail: 0 };
         let flags = if incremental { INCREMENTAL } else { 0 };
@@ -107,8 +108,7 @@ impl Buffers {
     }
 }
 
-/// Anonymous memory of whole pages, zeroed, all of which exist from the start: the kernel goes round
-/// all of it soon, and no receive is to wait for a page.
+/// Anonymous memory of whole pages, zeroed.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
@@ -119,14 +119,17 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(len: usize) -> io::Result<Self> {
+    /// `len` bytes. Where `all_at_once`, every page exists from the start, so that no receive waits
+    /// for one; otherwise only touched pages do.
+    fn new(len: usize, all_at_once: bool) -> io::Result<Self> {
+        let populate = if all_at_once { libc::MAP_POPULATE } else { 0 };
         // SAFETY: a new anonymous mapping touches no memory that there is.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate,
                 -1,
                 0,
             )

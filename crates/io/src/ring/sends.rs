@@ -15,9 +15,10 @@ use std::os::fd::RawFd;
 /// larger one would hide from the loop for longer that a slow peer makes progress.
 const LONGEST_SEND: usize = 256 * 1024;
 
-/// Vectors kept for outboxes to grow in, bounded in number and each in size.
+/// Vectors kept for outboxes to grow in, bounded in number and in bytes, each and all of them.
 const SPARES: usize = 256;
 const LARGEST_SPARE: usize = 512 * 1024;
+const SPARE_BYTES: usize = 4 << 20;
 
 /// The sends under way, by the number that their completions carry.
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ pub(super) struct Sends {
     entries: Vec<Box<Sending>>,
     free: Vec<u32>,
     spares: Vec<Vec<u8>>,
+    spare_bytes: usize,
 }
 
 /// One send. The kernel reads the chunks; the header and the vectors only while it is submitted.
@@ -78,6 +80,7 @@ impl Sends {
             && outbox.queued() == 0
             && let Some(spare) = self.spares.pop()
         {
+            self.spare_bytes -= spare.capacity();
             outbox.give_spare(spare);
         }
         (number, entry.bytes)
@@ -149,7 +152,9 @@ impl Sends {
             if let Chunk::Owned { bytes: mut spare, .. } = chunk
                 && self.spares.len() < SPARES
                 && (1..=LARGEST_SPARE).contains(&spare.capacity())
+                && self.spare_bytes + spare.capacity() <= SPARE_BYTES
             {
+                self.spare_bytes += spare.capacity();
                 spare.clear();
                 self.spares.push(spare);
             }
