@@ -114,7 +114,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Which driver. Default [`DriverKind::Auto`].
+    /// Which driver. Default [`DriverKind::Auto`], for which the environment variable
+    /// `MAINSPRING_DRIVER` may name another; an unknown name there is an error of the start.
     #[must_use]
     pub fn driver(mut self, driver: DriverKind) -> Self {
         self.driver = driver;
