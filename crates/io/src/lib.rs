@@ -16,6 +16,7 @@
 pub mod driver;
 
 mod address;
+mod bits;
 mod datagrams;
 mod key;
 mod limits;

@@ -4,6 +4,7 @@ use super::datagram::DatagramSocket;
 use super::listener::Listener;
 use super::stream::StreamSocket;
 use crate::Key;
+use crate::bits::bit_set;
 use mio::Token;
 use std::io;
 
@@ -30,9 +31,10 @@ pub(super) enum Socket {
     Datagram(Box<DatagramSocket>),
 }
 
-/// What the driver remembers of a socket, as bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct State(u16);
+bit_set! {
+    /// What the driver remembers of a socket, as bits.
+    State
+}
 
 impl State {
     /// The loop wants to receive.
@@ -55,28 +57,6 @@ impl State {
     pub(super) const QUEUED: Self = Self(1 << 8);
     /// A listener that could not accept and waits before it tries again.
     pub(super) const RESTING: Self = Self(1 << 9);
-
-    /// Whether all bits of `bits` are set.
-    pub(super) const fn has(self, bits: Self) -> bool {
-        self.0 & bits.0 == bits.0
-    }
-
-    /// Whether one of `bits` is set.
-    pub(super) const fn any(self, bits: Self) -> bool {
-        self.0 & bits.0 != 0
-    }
-
-    pub(super) const fn and(self, bits: Self) -> Self {
-        Self(self.0 | bits.0)
-    }
-
-    pub(super) fn set(&mut self, bits: Self) {
-        self.0 |= bits.0;
-    }
-
-    pub(super) fn clear(&mut self, bits: Self) {
-        self.0 &= !bits.0;
-    }
 }
 
 impl Table {

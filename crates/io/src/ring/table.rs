@@ -2,6 +2,7 @@
 
 use super::token::{Kind, Token};
 use crate::Key;
+use crate::bits::bit_set;
 use crate::ready::datagram::DatagramSocket;
 use crate::ready::listener::Listener;
 use std::io;
@@ -37,9 +38,10 @@ pub(super) enum Socket {
     Datagram(Box<DatagramSocket>),
 }
 
-/// What the driver remembers of a socket, as bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct State(u16);
+bit_set! {
+    /// What the driver remembers of a socket, as bits.
+    State
+}
 
 impl State {
     /// The loop wants to receive.
@@ -65,32 +67,10 @@ impl State {
     /// The kernel tells when there is room for datagrams.
     pub(super) const POLLED: Self = Self(1 << 10);
 
-    /// Whether all bits of `bits` are set.
-    pub(super) const fn has(self, bits: Self) -> bool {
-        self.0 & bits.0 == bits.0
-    }
-
-    /// Whether one of `bits` is set.
-    pub(super) const fn any(self, bits: Self) -> bool {
-        self.0 & bits.0 != 0
-    }
-
-    pub(super) const fn and(self, bits: Self) -> Self {
-        Self(self.0 | bits.0)
-    }
-
     /// Whether the kernel does nothing for the socket, and is not about to.
     pub(super) const fn is_at_rest(self) -> bool {
         let of_streams = Self::ARMED.and(Self::WATCHED).and(Self::SENDING).and(Self::CONNECTING);
         !self.any(of_streams.and(Self::POLLED))
-    }
-
-    pub(super) fn set(&mut self, bits: Self) {
-        self.0 |= bits.0;
-    }
-
-    pub(super) fn clear(&mut self, bits: Self) {
-        self.0 &= !bits.0;
     }
 }
 
