@@ -4,6 +4,7 @@ pub(crate) mod completion;
 pub(crate) mod detached;
 pub(crate) mod ends;
 pub(crate) mod id;
+pub(crate) mod info;
 pub(crate) mod input;
 pub(crate) mod reason;
 pub(crate) mod slot;
@@ -13,7 +14,7 @@ use self::waker::ConnWaker;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
 use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
-use crate::{ConnId, ConnStats, Cx, Handler, HostId, TimerId};
+use crate::{ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
 use std::sync::Arc;
@@ -99,6 +100,12 @@ impl Conn<'_> {
     #[must_use]
     pub fn stats(&self) -> &ConnStats {
         &self.slot().stats
+    }
+
+    /// All that can be told of the connection, to be kept.
+    #[must_use]
+    pub fn info(&self) -> ConnInfo {
+        ConnInfo::of(self.id(), self.slot())
     }
 
     /// Wakes the connection from any thread: `on_wake` follows. Unlike

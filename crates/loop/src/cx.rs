@@ -3,7 +3,7 @@
 use crate::conn::slot::{Flags, Slot, Stage};
 use crate::server::shared::Control;
 use crate::state::LoopState;
-use crate::{CloseReason, Conn, ConnId, Datagram, Handler, HostId, LoopStats, Remote};
+use crate::{CloseReason, Conn, ConnId, Datagram, Handle, Handler, HostId, LoopStats, Remote};
 use bytes::Bytes;
 use mainspring_io::Key;
 use std::time::Instant;
@@ -134,6 +134,12 @@ impl Cx<'_> {
     /// Starts a graceful stop as [`Handle::drain`](crate::Handle::drain) does.
     pub fn drain(&mut self) {
         self.state.shared.control(Control::Drain);
+    }
+
+    /// The handle to the whole server: its figures, and the ways to stop it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.state.shared.clone() }
     }
 
     /// What this loop has counted.

@@ -47,7 +47,7 @@ impl Cx<'_> {
         conn.extra().dial_options = address.listen_options().socket.clone();
         conn.idle_ms = loop_.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         let key = loop_.slots.insert(Slot::Conn(conn));
-        loop_.conns_open += 1;
+        loop_.count_in();
         loop_.keep_guard(key);
         loop_.installs.push_back(Install { key, host: host.index, state: Box::new(state) });
         loop_.resolve(key, address, LoopState::candidates_found);

@@ -42,6 +42,7 @@ pub use conn::Conn;
 pub use conn::completion::SendOutcome;
 pub use conn::detached::Detached;
 pub use conn::id::ConnId;
+pub use conn::info::ConnInfo;
 pub use conn::input::Input;
 pub use conn::reason::{CloseReason, SystemError};
 pub use cx::Cx;

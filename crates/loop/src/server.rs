@@ -11,7 +11,7 @@ use crate::server::offload::Offload;
 use crate::server::prepared::Prepared;
 use crate::server::shard::Shard;
 use crate::server::shared::{Control, ServerShared};
-use crate::{Balance, Error, Limits, ServerStats};
+use crate::{Balance, ConnInfo, Error, Limits, ServerStats};
 use mainspring_io::{Addr, DriverKind};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -287,7 +287,7 @@ impl fmt::Debug for Running {
 /// Stops, drains and inspects a server from any thread. Harmless when the server has ended.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<ServerShared>,
+    pub(crate) shared: Arc<ServerShared>,
 }
 
 impl Handle {
@@ -318,6 +318,17 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.shared.stats()
+    }
+
+    /// The open connections of all loops, in no order. Each loop is asked, and answers in its next
+    /// turn.
+    ///
+    /// `None` if a loop did not answer within `wait`, as one does not that is busy for so long, or
+    /// that this is called on: a loop lists its own by [`Cx::connections`](crate::Cx::connections)
+    /// and [`Conn::info`](crate::Conn::info).
+    #[must_use]
+    pub fn connections(&self, wait: Duration) -> Option<Vec<ConnInfo>> {
+        self.shared.conn_infos(wait)
     }
 
     /// The bound addresses.

@@ -60,6 +60,9 @@ macro_rules! loop_stats {
 loop_stats! {
     /// Connections open now.
     connections,
+    /// The most connections open at one time. In a total it is that of the whole server, those that
+    /// were being opened included, and not the sum of the loops' peaks.
+    connections_peak,
     /// Connections accepted and handed to a handler.
     accepted,
     /// Outgoing connections that came up.
@@ -118,9 +121,10 @@ pub struct ServerStats {
 }
 
 impl ServerStats {
-    pub(crate) fn of(loops: Vec<LoopStats>) -> Self {
+    pub(crate) fn of(loops: Vec<LoopStats>, connections_peak: usize) -> Self {
         let mut total = LoopStats::default();
         loops.iter().for_each(|stats| total.add(stats));
+        total.connections_peak = connections_peak as u64;
         Self { total, loops }
     }
 }

@@ -47,7 +47,7 @@ pub use mainspring_io::{
     OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
 pub use mainspring_loop::{
-    Action, Balance, CloseReason, Conn, ConnId, ConnStats, Cx, Datagram, Detached, Error, Full,
+    Action, Balance, CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full,
     Handle, Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome,
     Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick, TimerId,
     serve, simple,

@@ -23,6 +23,8 @@ pub(crate) struct ServerShared {
     addrs: Mutex<Vec<Addr>>,
     /// Connections open or being opened, against `Limits::connections_max`.
     connections: AtomicUsize,
+    /// The most there have been.
+    connections_peak: AtomicUsize,
     /// Whether the log has why a loop runs without a ring.
     fallback_told: AtomicBool,
 }
@@ -64,6 +66,7 @@ impl ServerShared {
             offload,
             addrs: Mutex::default(),
             connections: AtomicUsize::new(0),
+            connections_peak: AtomicUsize::new(0),
             fallback_told: AtomicBool::new(false),
         })
     }
@@ -87,7 +90,11 @@ impl ServerShared {
     pub(crate) fn reserve_connection(&self) -> bool {
         let max = self.limits.connections_max;
         let add = |open: usize| (open < max).then_some(open + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+        let before = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if let Ok(before) = before {
+            self.connections_peak.fetch_max(before + 1, Ordering::Relaxed);
+        }
+        before.is_ok()
     }
 
     pub(crate) fn assign_connection(&self, home: u16) {
@@ -122,7 +129,8 @@ impl ServerShared {
     }
 
     pub(crate) fn stats(&self) -> ServerStats {
-        ServerStats::of(self.loops.iter().map(|home| home.counters.snapshot()).collect())
+        let loops = self.loops.iter().map(|home| home.counters.snapshot()).collect();
+        ServerStats::of(loops, self.connections_peak.load(Ordering::Relaxed))
     }
 }
 

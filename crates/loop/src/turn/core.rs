@@ -113,7 +113,7 @@ impl Core {
         conn.active = self.state.tick();
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         let key = self.state.slots.insert(Slot::Conn(conn));
-        self.state.conns_open += 1;
+        self.state.count_in();
         self.state.orders.push_back(crate::turn::order::Order::Adopt { key, stream });
         let id = self.state.id_of(key);
         let opened = self.call(host, &id, |host, state| host.open(&mut Conn { state, key }));
@@ -171,6 +171,15 @@ impl Core {
 }
 
 impl LoopState {
+    /// Counts a connection that has got its slot.
+    pub(crate) fn count_in(&mut self) {
+        self.conns_open += 1;
+        let open = self.conns_open as u64;
+        if open > self.counters.connections_peak.get() {
+            self.counters.connections_peak.set(open);
+        }
+    }
+
     /// Takes a removed connection out of the sums, timers and queues.
     fn forget_conn(&mut self, conn: &mut ConnSlot) {
         self.conns_open -= 1;

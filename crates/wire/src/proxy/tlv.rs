@@ -51,8 +51,13 @@ pub struct Tlvs<'a> {
 impl<'a> Tlvs<'a> {
     pub(super) const EMPTY: Tlvs<'static> = Tlvs { bytes: &[] };
 
-    /// Walks through all of `bytes`, and checks what has an inner form.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+    /// Values that were kept as [`as_bytes`](Self::as_bytes) gave them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TlvCut`] and [`Error::SslCut`] if `bytes` does not hold whole values.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+        // What has an inner form is checked too.
         let tlvs = Self::walk(bytes)?;
         for tlv in tlvs.iter().filter(|tlv| tlv.kind == Tlv::SSL) {
             Ssl::parse(tlv.value)?;
