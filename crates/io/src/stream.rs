@@ -1,5 +1,7 @@
 //! A connected socket that no loop owns: just accepted, or just let go of.
 
+mod dial;
+
 use crate::Addr;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | the root | [`serve`], [`Server`], [`Handler`] and what a handler is given |
 //! | [`simple`] | a server in five callbacks |
+//! | [`client`] | blocking clients, for scripts and tests |
 //! | [`wire`] | codecs: framing, RESP, HTTP/1.1 heads |
 //! | [`io`] | drivers, for those who write one or turn loops themselves |
 //! | [`sim`] | the seeded driver, for tests without sockets |
@@ -29,7 +30,7 @@
 //! | keep state for each connection | [`Handler::State`], made in [`Handler::on_open`] |
 //! | answer UDP | [`Shard::listen`] on `udp://..`, [`Handler::on_datagram`] |
 //! | do something later, or regularly | [`Conn::set_timer`], [`Handler::on_tick`] |
-//! | dial | [`Cx::connect`] |
+//! | dial | [`Cx::connect`]; from a script, [`client::Client`] |
 //! | reach a connection from another thread | [`Remote`] |
 //! | do blocking work | [`Cx::offload`] |
 //! | stop, drain, count | [`Handle`] |
@@ -41,6 +42,7 @@
 #![forbid(unsafe_code)]
 
 pub use bytes::Bytes;
+pub use mainspring_client as client;
 pub use mainspring_io as io;
 pub use mainspring_io::{
     Addr, Address, AddressError, DriverKind, DriverLimits, Keepalive, Linger, ListenOptions,

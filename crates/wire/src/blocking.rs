@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | [`UnexpectedEof`] | [`Ended`] | the stream ended before the value or the frame did |
 //! | [`InvalidData`] | [`primitive::Error`] or the decoder's error | the bytes are not what was asked for, or over a limit |
-//! | [`InvalidInput`] | [`primitive::Error`] | a value that the format cannot carry was to be written |
+//! | [`InvalidInput`] | [`primitive::Error`] or the encoder's error | what the format cannot carry was to be written |
 //!
 //! After an error the place in the stream is unknown; the only sound answer is to close. That holds
 //! for a read timeout, too, unless it came before the first byte.
@@ -33,10 +33,12 @@ use std::io::{self, ErrorKind, Read};
 mod frame;
 mod read;
 mod write;
+mod write_frame;
 
 pub use frame::ReadFrame;
 pub use read::ReadPrimitive;
 pub use write::WritePrimitive;
+pub use write_frame::WriteFrame;
 
 /// The stream ended before the value or the frame did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 
-use mainspring_wire::blocking::{Ended, ReadFrame, ReadPrimitive, WritePrimitive};
+use mainspring_wire::blocking::{Ended, ReadFrame, ReadPrimitive, WriteFrame, WritePrimitive};
 use mainspring_wire::primitive::{self, AppendPrimitive, Cursor, Stop};
 use mainspring_wire::{LengthPrefix, framing, varint};
 
@@ -355,4 +355,30 @@ fn readers_and_writers_may_be_trait_objects() {
     let reader: &mut dyn Read = &mut stream;
     let frame = reader.read_length_prefixed(LengthPrefix::u32_be()).unwrap();
     assert_eq!(frame.as_deref(), Some(&b"abc"[..]));
+}
+
+#[test]
+fn frames_are_written_as_they_are_read() {
+    for piece in [1, 3, usize::MAX] {
+        let mut stream = Dribble::new(b"", piece);
+        stream.write_separated(b"", "\r\n").unwrap();
+        stream.write_separated(b"abc", "\r\n").unwrap();
+        stream.write_length_prefixed(b"de", LengthPrefix::varint()).unwrap();
+        assert_eq!(stream.bytes, b"\r\nabc\r\n\x02de");
+        assert_eq!(stream.read_separated("\r\n", 3).unwrap().as_deref(), Some(&b""[..]));
+        assert_eq!(stream.read_separated("\r\n", 3).unwrap().as_deref(), Some(&b"abc"[..]));
+        let last = stream.read_length_prefixed(LengthPrefix::varint()).unwrap();
+        assert_eq!(last.as_deref(), Some(&b"de"[..]));
+    }
+}
+
+#[test]
+fn a_payload_that_no_frame_carries_writes_nothing() {
+    let mut stream = Dribble::new(b"", 1);
+    let error = stream.write_separated(b"a\nb", "\n").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(inner::<framing::Error>(&error), framing::Error::ContainsSeparator);
+    let error = stream.write_length_prefixed(&[0; 256], LengthPrefix::u8()).unwrap_err();
+    assert_eq!(inner::<framing::Error>(&error), framing::Error::TooLong { bytes: 256, max: 255 });
+    assert_eq!(stream.bytes, b"");
 }

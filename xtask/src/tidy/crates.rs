@@ -32,13 +32,24 @@ const DIRECTIONS: &[Direction] = &[
         tests_use: &["mainspring-testkit", "mainspring-sim"],
     },
     Direction {
+        package: "mainspring-client",
+        uses: &["mainspring-io", "mainspring-wire"],
+        tests_use: &[],
+    },
+    Direction {
         package: "mainspring-testkit",
         uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
         tests_use: &[],
     },
     Direction {
         package: "mainspring",
-        uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
+        uses: &[
+            "mainspring-client",
+            "mainspring-io",
+            "mainspring-loop",
+            "mainspring-sim",
+            "mainspring-wire",
+        ],
         tests_use: &["mainspring-testkit"],
     },
     Direction {
