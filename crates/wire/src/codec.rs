@@ -34,6 +34,16 @@ impl<F> Step<F> {
     }
 }
 
+/// How much of a frame over the limit [`Decode::skip`] has left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// The first so many bytes of the input, possibly none, are of the frame, and more are to come.
+    Part(usize),
+    /// The first so many bytes of the input are the last of the frame. What follows can be decoded
+    /// as if the frame had not been there.
+    Whole(usize),
+}
+
 /// Cuts frames from the front of received bytes.
 ///
 /// # How to drive it
@@ -70,7 +80,7 @@ impl<F> Step<F> {
 /// * A decoder may write into the bytes of the frame that it returns (to unescape or unmask in
 ///   place), and into no others.
 /// * Errors latch: after an error every later call returns the same error, whatever the input.
-///   Bytes after a framing error have no meaning.
+///   Bytes after a framing error have no meaning, unless the frame can be [left out](Self::skip).
 ///
 /// The frame borrows the decoder as well as the input, so that a decoder can keep the offsets of a
 /// frame's parts in memory that it uses again for the next frame. Code that is generic over
@@ -91,6 +101,30 @@ pub trait Decode {
     /// The input is not what the format allows, or is over a limit. The same error comes back from
     /// every later call.
     fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<Self::Frame<'a>>, Self::Error>;
+
+    /// The least number of bytes that a frame would have had, if `error` says that it is over the
+    /// decoder's limit; `None` for every other error, and from decoders that do not tell them apart.
+    fn too_long(error: &Self::Error) -> Option<u64>
+    where
+        Self: Sized,
+    {
+        let _ = error;
+        None
+    }
+
+    /// Leaves out the frame that [`decode`](Self::decode) has found [too long](Self::too_long), in
+    /// place of closing: exactly that frame, so that the stream stays in step.
+    ///
+    /// Called with the input that the error came for, and then, as long as the answer is
+    /// [`Skipped::Part`], with what is left of the input and what has been appended. After
+    /// [`Skipped::Whole`] the error is forgotten.
+    ///
+    /// `None` if there is no such error, or if the decoder cannot find the frame's end, which is
+    /// what it answers unless it says otherwise.
+    fn skip(&mut self, input: &[u8]) -> Option<Skipped> {
+        let _ = input;
+        None
+    }
 }
 
 /// Appends items to an output buffer.

@@ -35,6 +35,16 @@ pub enum Error {
     ContainsSeparator,
 }
 
+impl Error {
+    /// The bytes of [`Error::TooLong`].
+    fn too_long(&self) -> Option<u64> {
+        match self {
+            Error::TooLong { bytes, .. } => Some(*bytes),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,6 +9,7 @@
 //! * `used` is within the input, and `Need(n)` is honest: with fewer than n further bytes nothing
 //!   comes.
 //! * After an error the same error comes whatever follows.
+//! * Without a frame that is too long, and is left out, the others are as if there were no maximum.
 //! * What is decoded encodes, and decodes again to the same.
 //! * Frames are those of a splitter that is too plain to be wrong, and those of a blocking reader.
 //!
@@ -23,6 +24,8 @@ mod targets;
 mod values;
 
 pub use corpus::run;
+#[cfg(test)]
+pub(crate) use feed::frames_and_skipped;
 pub use proxy::proxy;
 pub use targets::{
     http1_body, http1_head, length_prefix, resp_commands, resp_replies, separator, varint,

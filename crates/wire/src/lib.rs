@@ -59,7 +59,8 @@
 //! * A frame that comes byte by byte costs time linear in its length.
 //! * Decoders of whole frames allocate nothing per frame once warm ([`resp::Replies`], for clients
 //!   and tests, allocates its arrays).
-//! * An error of a decoder stays: the only sound answer is to close.
+//! * An error of a decoder stays: the only sound answer is to close. A frame that is only too long can
+//!   be left out where its end can be found ([`Decode::skip`]).
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings))))]
@@ -75,5 +76,5 @@ pub mod proxy;
 pub mod resp;
 pub mod varint;
 
-pub use codec::{Decode, Encode, Step};
+pub use codec::{Decode, Encode, Skipped, Step};
 pub use framing::{LengthPrefix, Separator};

@@ -1,5 +1,5 @@
 use super::{Error, FRAME_BYTES_MAX};
-use crate::codec::{Decode, Encode, Step};
+use crate::codec::{Decode, Encode, Skipped, Step};
 use crate::varint;
 
 /// Frames with their length in front.
@@ -14,6 +14,8 @@ pub struct LengthPrefix {
     prefix: Prefix,
     max: usize,
     error: Option<Error>,
+    /// Bytes of payload still to come of a frame that is being left out.
+    skipping: Option<u64>,
 }
 
 impl LengthPrefix {
@@ -69,7 +71,7 @@ impl LengthPrefix {
     }
 
     fn new(prefix: Prefix) -> Self {
-        LengthPrefix { prefix, max: FRAME_BYTES_MAX, error: None }
+        LengthPrefix { prefix, max: FRAME_BYTES_MAX, error: None, skipping: None }
     }
 
     /// The length announced at the front of `input`, as a step whose `used` is the prefix.
@@ -103,6 +105,27 @@ impl Decode for LengthPrefix {
             return Ok(Step::need(length - payload.len()));
         }
         Ok(Step::Frame { frame: &mut payload[..length], used: prefix + length })
+    }
+
+    fn too_long(error: &Error) -> Option<u64> {
+        error.too_long()
+    }
+
+    fn skip(&mut self, input: &[u8]) -> Option<Skipped> {
+        self.error?.too_long()?;
+        let (prefix, left) = match (self.skipping, self.prefix.read(input)) {
+            (Some(left), _) => (0, left),
+            (None, Ok(Step::Frame { frame, used })) => (used, frame),
+            // Less than there was: the prefix was whole when it was found too long.
+            (None, _) => return Some(Skipped::Part(0)),
+        };
+        let payload = input.len() - prefix;
+        if left > payload as u64 {
+            self.skipping = Some(left - payload as u64);
+            return Some(Skipped::Part(input.len()));
+        }
+        (self.error, self.skipping) = (None, None);
+        Some(Skipped::Whole(prefix + left as usize))
     }
 }
 
@@ -223,6 +246,35 @@ mod tests {
         let error = Error::TooLong { bytes: 11, max: 10 };
         assert_eq!(codec.decode(&mut [0, 0, 0, 11]), Err(error));
         assert_eq!(codec.decode(&mut [0, 0, 0, 0]), Err(error));
+    }
+
+    #[test]
+    fn exactly_the_frame_that_is_too_long_is_left_out() {
+        for (codec, _) in all() {
+            let (mut codec, mut sent) = (codec.max(2), Vec::new());
+            for payload in [&b"12"[..], b"3456", b"78"] {
+                codec.clone().max(9).encode(payload, &mut sent).unwrap();
+            }
+            let (frames, left) = crate::fuzz::frames_and_skipped(&mut codec, &sent, 1);
+            assert_eq!(frames, [&b"12"[..], b"78"], "{codec:?}");
+            // Three prefixes and 8 bytes of payload; of them one prefix and 4 bytes.
+            assert_eq!(left, (sent.len() - 8) / 3 + 4, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_2_to_the_64_bytes_is_left_out_for_ever() {
+        let mut codec = LengthPrefix::u64_be().max(2);
+        assert!(codec.decode(&mut [0xff; 8]).is_err());
+        assert_eq!(codec.skip(&[0xff; 8]), Some(Skipped::Part(8)));
+        for _ in 0..3 {
+            assert_eq!(codec.skip(&[0; 100]), Some(Skipped::Part(100)));
+            assert!(codec.decode(&mut [0]).is_err());
+        }
+        assert_eq!(LengthPrefix::u8().skip(&[1, 1]), None, "nothing was too long");
+        let mut codec = LengthPrefix::varint();
+        assert!(codec.decode(&mut [0x80; 5]).is_err());
+        assert_eq!(codec.skip(&[0x80; 5]), None, "where it ends cannot be known");
     }
 
     #[test]

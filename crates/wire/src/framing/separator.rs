@@ -1,7 +1,7 @@
 use memchr::{memchr, memmem};
 
 use super::{Error, FRAME_BYTES_MAX};
-use crate::codec::{Decode, Encode, Step};
+use crate::codec::{Decode, Encode, Skipped, Step};
 
 /// Frames that end with a separator of one or more bytes.
 ///
@@ -86,6 +86,21 @@ impl Decode for Separator {
         self.scanned = (window + 1).saturating_sub(width);
         Ok(Step::need(1))
     }
+
+    fn too_long(error: &Error) -> Option<u64> {
+        error.too_long()
+    }
+
+    fn skip(&mut self, input: &[u8]) -> Option<Skipped> {
+        self.error?.too_long()?;
+        let width = self.finder.needle().len();
+        let Some(end) = self.find(input) else {
+            // The last bytes may be the start of its separator.
+            return Some(Skipped::Part((input.len() + 1).saturating_sub(width)));
+        };
+        (self.error, self.scanned) = (None, 0);
+        Some(Skipped::Whole(end + width))
+    }
 }
 
 impl Encode<[u8]> for Separator {
@@ -156,6 +171,18 @@ mod tests {
         assert_eq!(decoder.decode(&mut b"abcd\r".to_vec()), Err(error));
         assert_eq!(decoder.decode(&mut b"a\r\n".to_vec()), Err(error));
         assert_eq!(frames(&mut Separator::new("\n").max(3), b"abcd\n").1, Err(error));
+    }
+
+    #[test]
+    fn exactly_the_line_that_is_too_long_is_left_out() {
+        for piece in 1..30 {
+            let mut lines = Separator::new("--x").max(3);
+            let sent = b"abc--x12---4--56--x--xde---x-";
+            let (frames, left) = crate::fuzz::frames_and_skipped(&mut lines, sent, piece);
+            assert_eq!(frames, [&b"abc"[..], b"", b"de-"], "{piece}");
+            assert_eq!(left, b"12---4--56--x".len(), "{piece}");
+        }
+        assert_eq!(Separator::new("\n").skip(b"abc\n"), None, "nothing was too long");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::corpus::Random;
-use crate::codec::{Decode, Step};
+use crate::codec::{Decode, Skipped, Step};
 
 /// A decoder under test.
 pub(super) trait Subject {
@@ -96,6 +96,50 @@ fn feed<S: Subject>(
         input.extend_from_slice(&bytes[fed..end]);
         fed = end;
     }
+}
+
+/// The frames in `bytes`, which come in pieces of `piece`, without those that are too long; and how
+/// many bytes those took. Ends at the first error that is of another kind.
+pub(crate) fn frames_and_skipped<C>(
+    codec: &mut C,
+    bytes: &[u8],
+    piece: usize,
+) -> (Vec<Vec<u8>>, usize)
+where
+    C: for<'a> Decode<Frame<'a> = &'a mut [u8]> + 'static,
+{
+    let (mut input, mut frames, mut skipped, mut skipping) = (Vec::new(), Vec::new(), 0, false);
+    for piece in bytes.chunks(piece) {
+        input.extend_from_slice(piece);
+        loop {
+            let used = if skipping {
+                let (used, goes_on) = match codec.skip(&input).expect("a frame was too long") {
+                    Skipped::Part(used) => (used, true),
+                    Skipped::Whole(used) => (used, false),
+                };
+                (skipped, skipping) = (skipped + used, goes_on);
+                used
+            } else {
+                match codec.decode(&mut input) {
+                    Ok(Step::Frame { frame, used }) => {
+                        frames.push(frame.to_vec());
+                        used
+                    }
+                    Ok(Step::Need(_)) => break,
+                    Err(error) if C::too_long(&error).is_none() => return (frames, skipped),
+                    Err(_) => {
+                        skipping = true;
+                        continue;
+                    }
+                }
+            };
+            input.drain(..used);
+            if skipping {
+                break;
+            }
+        }
+    }
+    (frames, skipped)
 }
 
 fn show(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! One function for each decoder.
 
-use super::feed::{Outcome, Subject, check};
+use super::feed::{Outcome, Subject, check, frames_and_skipped};
 use super::reference::{self, Lengths, reads_the_same};
 use crate::codec::{Decode, Encode, Step};
 use crate::framing::{LengthPrefix, Separator};
@@ -19,6 +19,7 @@ pub fn separator(bytes: &[u8]) {
     assert_eq!((&outcome.frames, outcome.rest.ok()), (&split.0, split.1));
     reads_the_same((subject.0)(), bytes, &outcome);
     encodes_again(&subject, &outcome, bytes, true);
+    leaves_out(&subject, bytes, max, reference::separated(bytes, separator, bytes.len()).0);
     // Any input is a payload: it is refused, or it comes out again.
     let (mut codec, mut out) = ((subject.0)(), b"x".to_vec());
     match codec.encode(bytes, &mut out) {
@@ -49,6 +50,7 @@ pub fn length_prefix(bytes: &[u8]) {
     let split = reference::prefixed(bytes, lengths, max);
     assert_eq!((&outcome.frames, outcome.rest.ok()), (&split.0, split.1));
     reads_the_same((subject.0)(), bytes, &outcome);
+    leaves_out(&subject, bytes, max, reference::prefixed(bytes, lengths, usize::MAX).0);
     // Varints may be padded: then the encoding is shorter than what was decoded.
     encodes_again(&subject, &outcome, bytes, choice < 7);
 }
@@ -274,6 +276,20 @@ where
     let again = check(subject, &out);
     assert_eq!(again.frames, outcome.frames);
     assert_eq!(again.rest.ok(), Some(0));
+}
+
+/// With over-long frames left out, those of `unlimited` come that are within `max`, however the
+/// input is cut.
+fn leaves_out<C, F>(subject: &Framed<F>, bytes: &[u8], max: usize, mut unlimited: Vec<Vec<u8>>)
+where
+    C: for<'a> Decode<Frame<'a> = &'a mut [u8]> + 'static,
+    F: Fn() -> C,
+{
+    unlimited.retain(|frame| frame.len() <= max);
+    for piece in [1, 2, 3, 17, 1 + bytes.len()] {
+        let (frames, _) = frames_and_skipped(&mut (subject.0)(), bytes, piece);
+        assert_eq!(frames, unlimited, "in pieces of {piece}");
+    }
 }
 
 /// The bytes that choose the settings, 0 where there are none, and the input proper.
