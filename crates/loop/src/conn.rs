@@ -11,10 +11,10 @@ pub(crate) mod slot;
 mod waker;
 
 use self::waker::ConnWaker;
-use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot};
+use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot, Stage};
 use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
-use crate::{ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, TimerId};
+use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
 use std::sync::Arc;
@@ -94,6 +94,25 @@ impl Conn<'_> {
     #[must_use]
     pub fn is_choked(&self) -> bool {
         self.out_bytes() > self.state.limits.output_high
+    }
+
+    /// Whether input is kept back: the connection is paused or has yielded, or its unsent output has
+    /// been over its high mark and has not come down to the low one. What a peer sends meanwhile
+    /// stays in the kernel, so that its silence says nothing.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.slot().is_held() || self.is_choked()
+    }
+
+    /// Closes the connection as [`Action::Close`](crate::Action::Close) does, with a reason of its
+    /// own for `on_close`. What the callback returns changes nothing then, unless it is `Abort`.
+    pub fn close_for(&mut self, reason: CloseReason) {
+        self.state.escalate(self.key, Stage::Closing, reason);
+    }
+
+    /// The same connection for a shorter time, to keep it in a value beside something else.
+    pub fn reborrow(&mut self) -> Conn<'_> {
+        Conn { state: self.state, key: self.key }
     }
 
     /// What has passed through the connection.

@@ -31,6 +31,12 @@ impl Cx<'_> {
         self.state.index.into()
     }
 
+    /// The number of the present turn, counted from 1; 0 before the first.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.state.counters.wakeups.get()
+    }
+
     /// Another connection of this loop, if it is open or being dialled. What is appended to the
     /// output of one that is being dialled leaves when it is up.
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_>> {

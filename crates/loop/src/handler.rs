@@ -137,6 +137,10 @@ where
 pub enum Action {
     /// Go on.
     Continue,
+    /// Deliver the input that is left unconsumed again in the next turn, when the other connections
+    /// have had theirs, and read nothing more from this one until then: how a handler shares the
+    /// loop that has much to do for one connection.
+    Yield,
     /// Deliver no more input until [`Cx::resume`].
     Pause,
     /// Take the connection out of the loop and hand it to `on_detach`.

@@ -38,6 +38,9 @@ pub(crate) struct LoopState {
     pub(crate) dirty: Vec<Key>,
     /// Connections that are owed a callback.
     pub(crate) pending: VecDeque<Key>,
+    /// Connections that have yielded in this turn, and those that did in the turn before.
+    pub(crate) yielded: Vec<Key>,
+    pub(crate) yielded_before: Vec<Key>,
     /// Connections that have ended without the driver's saying so.
     pub(crate) gone: Vec<Key>,
     /// Connections whose output the driver took in this flush and whose guard may be too late for
@@ -148,6 +151,8 @@ impl LoopState {
             orders: VecDeque::new(),
             dirty: Vec::new(),
             pending: VecDeque::new(),
+            yielded: Vec::new(),
+            yielded_before: Vec::new(),
             gone: Vec::new(),
             under_way: Vec::new(),
             spare: Buffers::default(),

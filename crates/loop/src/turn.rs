@@ -5,7 +5,7 @@
 //! poll      sleep until an event, a deadline or a wake; deliver       handlers run
 //! inbox     work posted by other threads                              handlers run
 //! timers    what has become due                                       handlers run
-//! pending   callbacks the loop itself owes: wakes, drained, held input
+//! pending   callbacks the loop itself owes: wakes, drained, held and yielded input
 //! turn_end  on_turn_end of each handler with something to send
 //! ```
 
@@ -50,9 +50,14 @@ impl<D: Driver> Loop<D> {
             return Ok(false);
         }
         let timeout = self.time_to_sleep();
+        let state = &mut self.core.state;
+        std::mem::swap(&mut state.yielded, &mut state.yielded_before);
         self.driver.poll(timeout, &mut self.core).map_err(Error::Driver)?;
         self.core.inbox();
         self.core.timers();
+        if !self.core.state.yielded_before.is_empty() {
+            self.core.take_up_yielded();
+        }
         self.core.pending();
         self.turn_end();
         Ok(true)
@@ -104,6 +109,7 @@ impl<D: Driver> Loop<D> {
         }
         state.publish();
         let waits = !state.pending.is_empty()
+            || !state.yielded.is_empty()
             || !state.gone.is_empty()
             || !state.dirty.is_empty()
             || !state.orders.is_empty()

@@ -49,10 +49,10 @@ pub use mainspring_io::{
     OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
 pub use mainspring_loop::{
-    Action, Balance, CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full,
-    Handle, Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome,
-    Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick, TimerId,
-    serve, simple,
+    Action, Balance, CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error,
+    Full, Handle, Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running,
+    SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick,
+    TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;

@@ -3,6 +3,9 @@
 use crate::ConnId;
 use mainspring_io::{Addr, OwnedStream};
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 
 /// A connection that has left its loop: a blocking `Read + Write + Send` object for any thread.
 ///
@@ -54,6 +57,36 @@ impl Detached {
         (self.stream, self.unread)
     }
 }
+
+/// Blocking code that wants a standard socket gets one, if nothing would be lost.
+macro_rules! into_std {
+    ($stream:ty, $into:ident) => {
+        /// # Errors
+        ///
+        /// The connection as it was, if it is of another kind, or if there are bytes that were
+        /// received and have not been read: see [`Detached::into_parts`].
+        impl TryFrom<Detached> for $stream {
+            type Error = Detached;
+
+            fn try_from(mut detached: Detached) -> Result<Self, Detached> {
+                if detached.given < detached.unread.len() {
+                    return Err(detached);
+                }
+                match detached.stream.$into() {
+                    Ok(stream) => Ok(stream),
+                    Err(stream) => {
+                        detached.stream = stream;
+                        Err(detached)
+                    }
+                }
+            }
+        }
+    };
+}
+
+into_std!(TcpStream, into_tcp);
+#[cfg(unix)]
+into_std!(UnixStream, into_unix);
 
 impl Read for Detached {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -73,12 +73,14 @@ impl<'a> Input<'a> {
         self.need = count.get();
     }
 
-    pub(crate) fn consumed(&self) -> usize {
-        self.consumed
+    /// The length of unconsumed input at which the next delivery is worth while: 0 unless
+    /// [`need`](Input::need) has been called. For handlers that call other handlers.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
     }
 
-    /// The length of unconsumed input at which the handler wants to be called again.
-    pub(crate) fn wanted(&self) -> usize {
-        if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
+    pub(crate) fn consumed(&self) -> usize {
+        self.consumed
     }
 }

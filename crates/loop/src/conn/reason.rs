@@ -27,10 +27,32 @@ pub enum CloseReason {
     SlowConsumer,
     /// The handler left more input unconsumed than `Limits::input_max`.
     InputTooLong,
+    /// A frame was over its maximum.
+    FrameTooLong,
+    /// The bytes are not what the connection's codec allows.
+    FrameInvalid,
+    /// Nothing came for the time that the handler waits for input.
+    ReadTimeout,
+    /// A frame was not whole in time.
+    FrameTimeout,
     /// A callback of the connection panicked.
     Panicked,
     /// The socket broke, or could not be opened.
     Failed(SystemError),
+}
+
+impl CloseReason {
+    /// Whether the peer may still be sending and has something to read that says why it ends.
+    pub(crate) fn lets_the_peer_read(self) -> bool {
+        matches!(
+            self,
+            Self::Local
+                | Self::FrameTooLong
+                | Self::FrameInvalid
+                | Self::ReadTimeout
+                | Self::FrameTimeout
+        )
+    }
 }
 
 /// What the operating system said, kept small enough to stand in every connection.
@@ -76,6 +98,10 @@ impl fmt::Display for CloseReason {
             Self::DialTimeout => "not connected in time",
             Self::SlowConsumer => "the peer reads too slowly: output limit passed",
             Self::InputTooLong => "input limit passed",
+            Self::FrameTooLong => "frame too long",
+            Self::FrameInvalid => "the bytes are no frame",
+            Self::ReadTimeout => "nothing came in time",
+            Self::FrameTimeout => "a frame was not whole in time",
             Self::Panicked => "a callback panicked",
             Self::Failed(error) => return io::Error::from(*error).fmt(f),
         };

@@ -133,6 +133,8 @@ impl Flags {
     pub(crate) const FINISH: Self = Self(1 << 15);
     /// This side's stream has ended.
     pub(crate) const FINISHED: Self = Self(1 << 16);
+    /// The handler goes on with its input in the next turn.
+    pub(crate) const YIELDED: Self = Self(1 << 20);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -232,7 +234,7 @@ impl ConnSlot {
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
         let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);
-        choked || self.flags.has(Flags::PAUSED)
+        choked || self.flags.among(Flags::PAUSED.and(Flags::YIELDED)) != Flags::default()
     }
 
     /// Whether it is open and its input flows: the driver receives, as it should, and neither end of
@@ -240,6 +242,7 @@ impl ConnSlot {
     pub(crate) fn is_in_course(&self) -> bool {
         const WATCHED: Flags = Flags::RECEIVING
             .and(Flags::PAUSED)
+            .and(Flags::YIELDED)
             .and(Flags::CHOKED)
             .and(Flags::EOF)
             .and(Flags::FINISH);
@@ -249,7 +252,7 @@ impl ConnSlot {
     /// Whether the driver may go on delivering, with nothing to be noted: the output is below its
     /// high mark, and was.
     pub(crate) fn takes_more(&self, output_high: usize) -> bool {
-        const HELD: Flags = Flags::PAUSED.and(Flags::CHOKED);
+        const HELD: Flags = Flags::PAUSED.and(Flags::YIELDED).and(Flags::CHOKED);
         self.is_open()
             && self.flags.among(HELD) == Flags::default()
             && self.outbox.len() <= output_high

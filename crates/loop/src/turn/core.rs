@@ -61,6 +61,7 @@ impl Core {
     fn act(&mut self, key: Key, action: Action) {
         match action {
             Action::Continue => {}
+            Action::Yield => self.yield_input(key),
             Action::Pause => {
                 if let Some(conn) = self.state.conn(key) {
                     conn.flags.set(Flags::PAUSED);
@@ -75,6 +76,27 @@ impl Core {
             }
             Action::Abort => self.state.escalate(key, Stage::Aborting, CloseReason::Aborted),
             Action::Shutdown => self.state.shared.control(Control::Stop),
+        }
+    }
+
+    /// Keeps a connection's input for the next turn.
+    #[cold]
+    fn yield_input(&mut self, key: Key) {
+        let Some(conn) = self.state.conn(key) else { return };
+        if conn.flags.raise(Flags::YIELDED) {
+            self.state.yielded.push(key);
+            self.state.mark_dirty(key);
+        }
+    }
+
+    /// Lets the connections go on that have yielded in the turn before.
+    pub(crate) fn take_up_yielded(&mut self) {
+        while let Some(key) = self.state.yielded_before.pop() {
+            if let Some(conn) = self.state.conn(key) {
+                conn.flags.clear(Flags::YIELDED);
+                self.state.owe(key, Flags::REDELIVER);
+                self.state.mark_dirty(key);
+            }
         }
     }
 

@@ -134,7 +134,8 @@ impl<D: Driver> Loop<D> {
         let eof = conn.flags.has(Flags::EOF);
         // Closing a socket on which the peer is still sending resets the connection, and the reset
         // can overtake the last reply. Only what the peer may be waiting for is worth the patience.
-        let lingers = conn.reason == Some(CloseReason::Local) && conn.stats.bytes_out > 0 && !eof;
+        let may_read = conn.reason.is_some_and(CloseReason::lets_the_peer_read);
+        let lingers = may_read && conn.stats.bytes_out > 0 && !eof;
         match conn.stage {
             Stage::Detaching if everything_sent => {
                 conn.stage = Stage::Ending;
