@@ -3,10 +3,14 @@
 use crate::conn::slot::{Flags, Slot, Stage};
 use crate::server::shared::Control;
 use crate::state::LoopState;
-use crate::{CloseReason, Conn, ConnId, Datagram, Handle, Handler, HostId, LoopStats, Remote};
+use crate::{
+    CloseReason, Conn, ConnId, Datagram, Handle, Handler, HostId, Limits, LoopStats, Remote,
+    TimerId,
+};
 use bytes::Bytes;
 use mainspring_io::Key;
-use std::time::Instant;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 /// The loop that a callback runs on, without the connection it was called for.
 ///
@@ -125,6 +129,32 @@ impl Cx<'_> {
     #[must_use]
     pub fn remote<H: Handler>(&self, host: HostId<H>) -> Remote<H> {
         Remote::new(self.state.shared.clone(), self.state.index, host)
+    }
+
+    /// Wakes the handler that is being called, from any thread: its
+    /// [`on_notify`](Handler::on_notify) follows on this loop, in this turn if the loop has not come
+    /// past its wakes yet. Never refused: wakes that come before the handler is called are one call.
+    /// Harmless when the server has ended. From within a turn of this loop a wake costs one flag.
+    #[must_use]
+    pub fn waker(&mut self) -> Waker {
+        self.state.handler_waker(self.host).into()
+    }
+
+    /// Calls [`on_alarm`](Handler::on_alarm) of the handler that is being called, after `after`, in
+    /// steps of 1 ms and never early. Timers do not keep a server from ending.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        self.state.arm_handler_timer(self.host, after)
+    }
+
+    /// Takes a timer of this handler back. Returns whether it had not fired yet.
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.state.cancel_handler_timer(self.host, id)
+    }
+
+    /// The limits of the server.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.state.limits
     }
 
     /// Closes the listeners of this server on all loops; open connections go on.

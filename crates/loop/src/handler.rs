@@ -1,6 +1,7 @@
 //! What a user writes: the events of a server.
 
 pub(crate) mod host;
+pub(crate) mod waker;
 
 use crate::{CloseReason, Conn, ConnId, Cx, Datagram, Detached, Input, TimerId};
 use mainspring_io::Addr;
@@ -98,6 +99,16 @@ pub trait Handler: 'static {
     fn on_tick(&mut self, cx: &mut Cx<'_>) -> Tick {
         let _ = cx;
         Tick::Stop
+    }
+
+    /// A timer of [`Cx::set_timer`] fired: one of the handler's, of no connection.
+    fn on_alarm(&mut self, cx: &mut Cx<'_>, id: TimerId) {
+        let _ = (cx, id);
+    }
+
+    /// The [`Cx::waker`] of the handler was used. Wakes between two calls are one call.
+    fn on_notify(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
     }
 
     /// The turn is over and the handler's replies are about to leave: the place for one write-ahead

@@ -7,6 +7,7 @@
 use crate::buffers::Buffers;
 use crate::conn::completion::Completion;
 use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
+use crate::handler::waker::HandlerWaker;
 use crate::panic;
 use crate::server::shared::{Control, LoopShared, ServerShared};
 use crate::slab::Slab;
@@ -59,6 +60,8 @@ pub(crate) struct LoopState {
     pub(crate) counters: Arc<LoopCounters>,
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) hosts: Vec<HostInfo>,
+    /// Handlers that have made a waker.
+    pub(crate) wakers: Vec<(u32, Arc<HandlerWaker>)>,
     pub(crate) listeners: Vec<ListenerInfo>,
     pub(crate) rng: fastrand::Rng,
     /// Connections dealt out to the loops in turn.
@@ -118,6 +121,8 @@ pub(crate) enum Alarm {
     Guard(Key),
     /// A timer of the handler's, and its place in the connection's list of them.
     User { key: Key, place: u32 },
+    /// A timer of a handler's that is of no connection.
+    Handler(u32),
     /// A handler's tick.
     Tick(u32),
     /// The end of the drain time.
@@ -168,6 +173,7 @@ impl LoopState {
             dealt: 0,
             controls: Vec::new(),
             hosts: Vec::new(),
+            wakers: Vec::new(),
             listeners: Vec::new(),
             installs: VecDeque::new(),
             life: Life::Running,
@@ -242,6 +248,16 @@ impl LoopState {
         let known = self.hosts.get(host.index as usize).map(|info| info.handler);
         let wanted = std::any::type_name::<H>();
         assert!(known == Some(TypeId::of::<H>()), "{host:?} of this loop is not a {wanted}");
+    }
+
+    /// The one waker of a handler.
+    pub(crate) fn handler_waker(&mut self, host: u32) -> Arc<HandlerWaker> {
+        if let Some((_, waker)) = self.wakers.iter().find(|(of, _)| *of == host) {
+            return waker.clone();
+        }
+        let waker = Arc::new(HandlerWaker::new(self.shared.clone(), self.index));
+        self.wakers.push((host, waker.clone()));
+        waker
     }
 
     /// Has `flush` look at the connection.

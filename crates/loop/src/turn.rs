@@ -17,6 +17,7 @@ mod flush;
 mod life;
 pub(crate) mod order;
 
+use crate::handler::waker::Turning;
 use crate::state::{Life, LoopState};
 use crate::turn::core::Core;
 use crate::{Cx, Error, ServerInfo};
@@ -44,6 +45,11 @@ impl<D: Driver> Loop<D> {
 
     /// Turns once. `false` when the loop has ended and must not be turned again.
     pub(crate) fn turn(&mut self) -> Result<bool, Error> {
+        let _turning = Turning::begin(self.core.state.home());
+        self.phases()
+    }
+
+    fn phases(&mut self) -> Result<bool, Error> {
         self.flush();
         if self.is_over() {
             self.core.state.publish();
@@ -115,6 +121,7 @@ impl<D: Driver> Loop<D> {
             || !state.orders.is_empty()
             || state.timers.has_due()
             || state.posts_left
+            || state.wakers.iter().any(|(_, waker)| waker.is_told())
             || state.home().inbox.is_notified();
         if waits {
             return Some(Duration::ZERO);

@@ -50,6 +50,8 @@ pub(crate) trait Host {
     fn detach(&mut self, place: u32, socket: Detached, cx: &mut Cx<'_>);
     fn datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action;
     fn tick(&mut self, cx: &mut Cx<'_>) -> Tick;
+    fn alarm(&mut self, cx: &mut Cx<'_>, id: TimerId);
+    fn notify(&mut self, cx: &mut Cx<'_>);
     fn turn_end(&mut self, cx: &mut Cx<'_>);
     fn drain(&mut self, cx: &mut Cx<'_>);
     /// Takes in a state made elsewhere and returns its place.
@@ -147,6 +149,14 @@ impl<H: Handler> Host for Hosted<H> {
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Tick {
         self.handler.on_tick(cx)
+    }
+
+    fn alarm(&mut self, cx: &mut Cx<'_>, id: TimerId) {
+        self.handler.on_alarm(cx, id);
+    }
+
+    fn notify(&mut self, cx: &mut Cx<'_>) {
+        self.handler.on_notify(cx);
     }
 
     fn turn_end(&mut self, cx: &mut Cx<'_>) {

@@ -26,6 +26,7 @@ impl Core {
             match alarm {
                 Alarm::Guard(key) => self.guard(key),
                 Alarm::User { key, place } => self.user_timer(key, place, id),
+                Alarm::Handler(host) => self.handler_timer(host, id),
                 Alarm::Tick(host) => self.tick(host),
                 Alarm::DrainOver => self.cut(),
             }
@@ -58,6 +59,10 @@ impl Core {
     fn user_timer(&mut self, key: Key, place: u32, id: TimerId) {
         self.state.unlist_user_timer(key, place);
         self.event(key, Event::Timer(id));
+    }
+
+    fn handler_timer(&mut self, host: u32, id: TimerId) {
+        self.call(host, &"on_alarm", |hosted, state| hosted.alarm(&mut Cx { state, host }, id));
     }
 
     /// The first tick of each handler comes right after the start.
@@ -106,7 +111,7 @@ impl Core {
     }
 }
 
-/// Timers of handlers. Each connection lists its own, so that they can be taken back when it ends;
+/// Timers that handlers set. Each connection lists its own, so that they can be taken back when it ends;
 /// each timer knows its place in the list, so that nothing is searched.
 impl LoopState {
     pub(crate) fn arm_user_timer(&mut self, key: Key, after: Duration) -> TimerId {
@@ -129,6 +134,17 @@ impl LoopState {
                 self.unlist_user_timer(key, place);
                 true
             }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn arm_handler_timer(&mut self, host: u32, after: Duration) -> TimerId {
+        self.timers.arm(self.tick_after(after), Alarm::Handler(host))
+    }
+
+    pub(crate) fn cancel_handler_timer(&mut self, host: u32, id: TimerId) -> bool {
+        match self.timers.payload_mut(id) {
+            Some(Alarm::Handler(owner)) if *owner == host => self.timers.cancel(id).is_some(),
             _ => false,
         }
     }

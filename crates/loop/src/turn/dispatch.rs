@@ -8,7 +8,7 @@ use crate::state::Life;
 use crate::turn::core::Core;
 use crate::turn::delivery::Delivery;
 use crate::turn::order::Order;
-use crate::{Action, CloseReason, Datagram};
+use crate::{Action, CloseReason, Cx, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
 use std::io;
 use std::time::Instant;
@@ -246,8 +246,25 @@ impl Core {
 
     /// Gives every connection the callbacks it is owed by the loop itself.
     pub(crate) fn pending(&mut self) {
+        if !self.state.wakers.is_empty() {
+            self.notify();
+        }
         if !self.state.gone.is_empty() || !self.state.pending.is_empty() {
             self.call_pending();
+        }
+    }
+
+    /// Calls the handlers whose wakers were used. First, because they wake connections.
+    fn notify(&mut self) {
+        for nth in 0..self.state.wakers.len() {
+            let (host, waker) = &self.state.wakers[nth];
+            let host = *host;
+            if waker.take() {
+                self.state.traffic = true;
+                self.call(host, &"on_notify", |hosted, state| {
+                    hosted.notify(&mut Cx { state, host });
+                });
+            }
         }
     }
 

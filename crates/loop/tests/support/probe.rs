@@ -68,6 +68,8 @@ probe! {
     detach: fn(Detached),
     datagram: fn(&mut Datagram<'_>, &Addr, &mut [u8]) -> Action,
     tick: fn(&mut Cx<'_>) -> Tick,
+    alarm: fn(&mut Cx<'_>, TimerId),
+    notify: fn(&mut Cx<'_>),
     turn_end: fn(&mut Cx<'_>),
     drain: fn(&mut Cx<'_>),
 }
@@ -167,6 +169,20 @@ impl Handler for Probe {
     fn on_tick(&mut self, cx: &mut Cx<'_>) -> Tick {
         self.log.add("tick");
         self.tick.as_mut().map_or(Tick::Stop, |tick| tick(cx))
+    }
+
+    fn on_alarm(&mut self, cx: &mut Cx<'_>, id: TimerId) {
+        self.log.add("alarm");
+        if let Some(alarm) = &mut self.alarm {
+            alarm(cx, id);
+        }
+    }
+
+    fn on_notify(&mut self, cx: &mut Cx<'_>) {
+        self.log.add("notify");
+        if let Some(notify) = &mut self.notify {
+            notify(cx);
+        }
     }
 
     fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
