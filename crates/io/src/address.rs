@@ -11,16 +11,18 @@ use crate::ListenOptions;
 use crate::options::write_options;
 
 pub use error::{AddressError, AddressFault};
+pub use tls::{ClientAuth, TlsOptions};
 
 mod error;
 mod parse;
+pub(crate) mod tls;
 
 /// Where to listen, or whom to dial: a scheme, a place, and options.
 ///
 /// ```text
 /// [scheme://] place [?option=value[&option=value]..] [#listen|#dial]
 ///
-/// scheme   tcp tcp4 tcp6 udp udp4 udp6 unix            without one: tcp; in upper or lower case
+/// scheme   tcp tcp4 tcp6 tls udp udp4 udp6 unix        without one: tcp; in upper or lower case
 /// place    host:port   127.0.0.1:80   [::1]:80   :80   no host: any address; port 0: the system chooses
 ///          (nothing)                                   tcp:// and the like: any address, any port
 ///          /run/x.sock   x.sock   @name                unix: a path; on Linux also an abstract name
@@ -41,8 +43,11 @@ mod parse;
 /// | `rcvbuf`, `sndbuf` | all | bytes; with `k` or `m`, KiB or MiB |
 /// | `linger` | tcp | seconds or a duration, `0` to reset; `off` |
 /// | `gso`, `gro` | udp | boolean |
+/// | `cert`, `key`, `ca`, `crl` | tls | paths of PEM files, separated by commas |
+/// | `client_auth` | tls | `none`, `optional`, `required` |
+/// | `alpn`, `server_name` | tls | protocols, separated by commas; a name |
 ///
-/// tcp stands for tcp4 and tcp6 too, and udp likewise. A boolean is `true`, `false`, `1`, `0`,
+/// tcp stands for tcp4, tcp6 and tls too, and udp for udp4 and udp6. A boolean is `true`, `false`, `1`, `0`,
 /// `yes`, `no`, `on` or `off` in upper or lower case; a duration is a whole number with `ms`, `s`,
 /// `m` or `h`. What each option does, and its default, stands at [`ListenOptions`].
 ///
@@ -63,6 +68,8 @@ pub struct Address {
     scheme: Scheme,
     place: Place,
     options: ListenOptions,
+    /// Of a `tls://` address only.
+    tls: Option<Box<TlsOptions>>,
     role: Option<Role>,
 }
 
@@ -84,6 +91,8 @@ pub enum Scheme {
     Tcp4,
     /// TCP on IPv6 only, unless an IPv6 socket serves IPv4 peers too (`ipv6only`).
     Tcp6,
+    /// TLS over TCP. The layer for it comes from `mainspring-tls`, which listens and dials there.
+    Tls,
     /// Datagrams over UDP, on IPv4 or IPv6.
     Udp,
     /// UDP on IPv4 only.
@@ -146,7 +155,7 @@ impl Address {
     }
 
     fn at(scheme: Scheme, place: Place) -> Self {
-        Self { scheme, place, options: ListenOptions::default(), role: None }
+        Self { scheme, place, options: ListenOptions::default(), tls: None, role: None }
     }
 
     /// How it is reached.
@@ -159,6 +168,20 @@ impl Address {
     #[must_use]
     pub fn listen_options(&self) -> &ListenOptions {
         &self.options
+    }
+
+    /// What a `tls://` address says beyond its socket; `None` for the other schemes.
+    #[must_use]
+    pub fn tls_options(&self) -> Option<&TlsOptions> {
+        self.tls.as_deref()
+    }
+
+    /// The address of the socket below: for `tls://` the same place and options with tcp, for the
+    /// others the address itself.
+    #[must_use]
+    pub fn transport(&self) -> Self {
+        let scheme = if self.scheme == Scheme::Tls { Scheme::Tcp } else { self.scheme };
+        Self { scheme, tls: None, ..self.clone() }
     }
 
     /// What the address is for, if it says so.
@@ -238,8 +261,16 @@ impl Address {
 }
 
 impl Scheme {
-    const ALL: [Self; 7] =
-        [Self::Tcp, Self::Tcp4, Self::Tcp6, Self::Udp, Self::Udp4, Self::Udp6, Self::Unix];
+    const ALL: [Self; 8] = [
+        Self::Tcp,
+        Self::Tcp4,
+        Self::Tcp6,
+        Self::Tls,
+        Self::Udp,
+        Self::Udp4,
+        Self::Udp6,
+        Self::Unix,
+    ];
 
     /// The name, as in an address.
     #[must_use]
@@ -248,6 +279,7 @@ impl Scheme {
             Self::Tcp => "tcp",
             Self::Tcp4 => "tcp4",
             Self::Tcp6 => "tcp6",
+            Self::Tls => "tls",
             Self::Udp => "udp",
             Self::Udp4 => "udp4",
             Self::Udp6 => "udp6",
@@ -267,7 +299,7 @@ impl Scheme {
 
     fn takes(self, ip: IpAddr) -> bool {
         match self {
-            Self::Tcp | Self::Udp => true,
+            Self::Tcp | Self::Tls | Self::Udp => true,
             Self::Tcp4 | Self::Udp4 => ip.is_ipv4(),
             Self::Tcp6 | Self::Udp6 => ip.is_ipv6(),
             Self::Unix => false,
@@ -305,7 +337,7 @@ impl fmt::Display for Address {
             Place::Name { host, port } => write!(f, "{host}:{port}")?,
             Place::Unix(name) => parse::write_unix(name, f)?,
         }
-        write_options(&self.options, f)?;
+        write_options(&self.options, self.tls.as_deref(), f)?;
         match self.role {
             Some(Role::Listen) => f.write_str("#listen"),
             Some(Role::Dial) => f.write_str("#dial"),

@@ -31,7 +31,9 @@ mod taken;
 mod unavailable;
 mod wake;
 
-pub use address::{Addr, Address, AddressError, AddressFault, Role, Scheme, UnixAddr};
+pub use address::{
+    Addr, Address, AddressError, AddressFault, ClientAuth, Role, Scheme, TlsOptions, UnixAddr,
+};
 pub use datagrams::DatagramOutbox;
 pub use driver::{Accepted, Driver, Flow, SendState, Sink};
 pub use key::Key;

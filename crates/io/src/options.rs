@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Scheme;
+use crate::address::tls::{TlsName, TlsOptions};
 
 /// How to open a listening or datagram socket. `Default` is what an address without options asks
 /// for.
@@ -113,6 +114,7 @@ pub(crate) enum OptionName {
     Linger,
     Gso,
     Gro,
+    Tls(TlsName),
 }
 
 const BOOL: &str = "true, false, 1, 0, yes, no, on, off";
@@ -125,7 +127,7 @@ const LINGER_MAX: Duration = Duration::from_secs(65_535);
 const BUFFER_MAX: u64 = i32::MAX as u64;
 
 impl OptionName {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Reuseport,
         Self::Backlog,
         Self::Ipv6only,
@@ -138,6 +140,13 @@ impl OptionName {
         Self::Linger,
         Self::Gso,
         Self::Gro,
+        Self::Tls(TlsName::Cert),
+        Self::Tls(TlsName::Key),
+        Self::Tls(TlsName::Ca),
+        Self::Tls(TlsName::Crl),
+        Self::Tls(TlsName::ClientAuth),
+        Self::Tls(TlsName::Alpn),
+        Self::Tls(TlsName::ServerName),
     ];
 
     pub(crate) fn find(name: &str) -> Option<Self> {
@@ -158,6 +167,7 @@ impl OptionName {
             Self::Linger => "linger",
             Self::Gso => "gso",
             Self::Gro => "gro",
+            Self::Tls(name) => name.as_str(),
         }
     }
 
@@ -166,15 +176,21 @@ impl OptionName {
             Self::Reuseport => scheme != Scheme::Unix,
             Self::Backlog => !scheme.is_datagram(),
             Self::Ipv6only => {
-                matches!(scheme, Scheme::Tcp | Scheme::Tcp6 | Scheme::Udp | Scheme::Udp6)
+                matches!(
+                    scheme,
+                    Scheme::Tcp | Scheme::Tcp6 | Scheme::Tls | Scheme::Udp | Scheme::Udp6
+                )
             }
             Self::Nodelay
             | Self::Keepalive
             | Self::KeepaliveInterval
             | Self::KeepaliveCount
-            | Self::Linger => matches!(scheme, Scheme::Tcp | Scheme::Tcp4 | Scheme::Tcp6),
+            | Self::Linger => {
+                matches!(scheme, Scheme::Tcp | Scheme::Tcp4 | Scheme::Tcp6 | Scheme::Tls)
+            }
             Self::Rcvbuf | Self::Sndbuf => true,
             Self::Gso | Self::Gro => scheme.is_datagram(),
+            Self::Tls(_) => scheme == Scheme::Tls,
         }
     }
 
@@ -194,6 +210,7 @@ impl OptionName {
             Self::Linger => {
                 "seconds or a duration such as 30s, 500ms or 2m, to 65535 s; 0 (reset); off"
             }
+            Self::Tls(name) => name.values(),
         }
     }
 }
@@ -202,6 +219,7 @@ impl OptionName {
 #[derive(Default)]
 pub(crate) struct OptionPairs {
     options: ListenOptions,
+    tls: TlsOptions,
     keepalive: Option<Duration>,
     keepalive_interval: Option<Duration>,
     keepalive_count: Option<u32>,
@@ -236,13 +254,14 @@ impl OptionPairs {
             }
             OptionName::Gso => options.gso = boolean(value)?,
             OptionName::Gro => options.gro = boolean(value)?,
+            OptionName::Tls(name) => self.tls.set(name, value)?,
         }
         Some(())
     }
 
     /// The options, once all pairs are taken. `Err` names an option that says how to probe while
     /// probing is off.
-    pub(crate) fn finish(self) -> Result<ListenOptions, OptionName> {
+    pub(crate) fn finish(self) -> Result<(ListenOptions, TlsOptions), OptionName> {
         let mut options = self.options;
         let (interval, count) = (self.keepalive_interval, self.keepalive_count);
         match self.keepalive {
@@ -254,15 +273,19 @@ impl OptionPairs {
             None if count.is_some() => return Err(OptionName::KeepaliveCount),
             None => {}
         }
-        Ok(options)
+        Ok((options, self.tls))
     }
 }
 
 /// Writes the options as an address carries them, in the order of [`OptionName::ALL`].
-pub(crate) fn write_options(options: &ListenOptions, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_options(
+    options: &ListenOptions,
+    tls: Option<&TlsOptions>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let mut separator = '?';
     for name in OptionName::ALL {
-        if let Some(value) = text_of(options, name) {
+        if let Some(value) = text_of(options, tls, name) {
             write!(f, "{separator}{}={value}", name.as_str())?;
             separator = '&';
         }
@@ -270,7 +293,7 @@ pub(crate) fn write_options(options: &ListenOptions, f: &mut fmt::Formatter<'_>)
     Ok(())
 }
 
-fn text_of(options: &ListenOptions, name: OptionName) -> Option<String> {
+fn text_of(options: &ListenOptions, tls: Option<&TlsOptions>, name: OptionName) -> Option<String> {
     let socket = &options.socket;
     let keepalive = socket.keepalive.map(Keepalive::in_whole_seconds);
     let seconds = |time: Duration| format!("{}s", time.as_secs());
@@ -289,6 +312,7 @@ fn text_of(options: &ListenOptions, name: OptionName) -> Option<String> {
         }
         OptionName::Gso => options.gso.then(|| "true".to_owned()),
         OptionName::Gro => options.gro.then(|| "true".to_owned()),
+        OptionName::Tls(name) => tls?.text_of(name),
     }
 }
 

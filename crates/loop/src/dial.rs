@@ -6,7 +6,7 @@ use crate::state::{Install, Life, LoopState};
 use crate::turn::Loop;
 use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId};
-use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
+use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions, Scheme};
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -26,7 +26,8 @@ impl Cx<'_> {
     /// # Panics
     ///
     /// If the address is a datagram address; those are for
-    /// [`connect_datagram`](Cx::connect_datagram). If `host` is the id of another server's handler.
+    /// [`connect_datagram`](Cx::connect_datagram). If it is a `tls://` address; those are for
+    /// `mainspring_tls::connect`. If `host` is the id of another server's handler.
     pub fn connect<H: Handler>(
         &mut self,
         host: HostId<H>,
@@ -34,6 +35,8 @@ impl Cx<'_> {
         state: H::State,
     ) -> Result<ConnId, Full> {
         assert!(!address.is_datagram(), "{address} is a datagram address");
+        let is_plain = address.scheme() != Scheme::Tls;
+        assert!(is_plain, "{address} needs its layer: dial with mainspring_tls::connect");
         self.state.check_host(host);
         let loop_ = &mut *self.state;
         if loop_.life >= Life::Stopping || !loop_.shared.reserve_connection() {

@@ -41,6 +41,18 @@ fn a_busy_port_is_an_error_that_names_the_address() {
 }
 
 #[test]
+fn a_tls_address_without_its_layer_says_what_to_call() {
+    let log = Log::new();
+    let error = Server::builder()
+        .start(move |shard| {
+            let host = shard.host(Probe::echo(&log));
+            shard.listen(host, "tls://127.0.0.1:0?cert=a.pem&key=a.key").map(drop)
+        })
+        .expect_err("no plain listener may stand in for an encrypted one");
+    assert!(error.to_string().contains("mainspring_tls::listen"), "{error}");
+}
+
+#[test]
 fn the_first_error_closes_what_had_been_bound() {
     let _bound = bound(30);
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -17,7 +17,7 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         (&["echo", "--wrong"], &["--wrong"]),
         (&["echo", "--port", "70000"], &["70000", "65535"]),
         (&["echo", "--port", "x"], &["'x'", "--port"]),
-        (&["echo", "--listen", "foo://x"], &["foo", "tcp, tcp4, tcp6, udp, udp4, udp6, unix"]),
+        (&["echo", "--listen", "foo://x"], &["foo", "tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix"]),
         (&["echo", "--listen", "tcp://:99999"], &["99999", "65535"]),
         (&["echo", "--listen", "tcp://:1?color=red"], &["color", "reuseport"]),
         (&["echo", "--listen", "tcp://:1?reuseport=maybe"], &["maybe", "true"]),

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::tls::TlsOptions;
 use super::{Address, AddressError, AddressFault, Place, Role, Scheme, UnixAddr};
 use crate::ListenOptions;
 use crate::options::{OptionName, OptionPairs};
@@ -78,9 +79,11 @@ pub(super) fn parse(text: &str) -> Result<Address, AddressError> {
         Scheme::Unix => Place::Unix(parse_unix(place)?),
         _ => parse_inet(scheme, place)?,
     };
-    let options = pairs.map_or(Ok(ListenOptions::default()), |pairs| parse_pairs(scheme, pairs))?;
+    let (options, tls) =
+        pairs.map_or(Ok(Default::default()), |pairs| parse_pairs(scheme, pairs))?;
     let role = role.map(parse_role).transpose()?;
-    Ok(Address { scheme, place, options, role })
+    let tls = (scheme == Scheme::Tls).then(|| Box::new(tls));
+    Ok(Address { scheme, place, options, tls, role })
 }
 
 fn parse_scheme(name: Piece<'_>) -> Result<Scheme, AddressError> {
@@ -263,7 +266,10 @@ pub(super) fn write_unix(name: &UnixAddr, f: &mut fmt::Formatter<'_>) -> fmt::Re
     Ok(())
 }
 
-fn parse_pairs(scheme: Scheme, pairs: Piece<'_>) -> Result<ListenOptions, AddressError> {
+fn parse_pairs(
+    scheme: Scheme,
+    pairs: Piece<'_>,
+) -> Result<(ListenOptions, TlsOptions), AddressError> {
     let mut taken = OptionPairs::default();
     let mut seen: Vec<(OptionName, Piece<'_>)> = Vec::new();
     let mut rest = Some(pairs);

@@ -35,6 +35,9 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("unix://%40x", "unix://%40x", "@x"),
     ("unix://x@y z/ü", "unix://x@y z/ü", "x@y z/ü"),
     ("unix://a://b", "unix://a://b", "a://b"),
+    ("tls://:443", "tls://:443", "[::]:443"),
+    ("TLS://127.0.0.1:1?backlog=2", "tls://127.0.0.1:1?backlog=2", "127.0.0.1:1"),
+    ("tls://:1?key=b&cert=a#listen", "tls://:1?cert=a&key=b#listen", "[::]:1"),
     ("tcp://:1#listen", "tcp://:1#listen", "[::]:1"),
     ("tcp4://:1?backlog=5#dial", "tcp4://:1?backlog=5#dial", "0.0.0.0:1"),
 ];
@@ -64,7 +67,7 @@ fn abstract_names() {
 const BAD: &[(&str, Fault, &str, &str)] = &[
     ("", Fault::Empty, "", "host:port"),
     ("?backlog=1", Fault::Empty, "", "host:port"),
-    ("tulip://", Fault::UnknownScheme, "tulip", "tcp, tcp4, tcp6, udp, udp4, udp6, unix"),
+    ("tulip://", Fault::UnknownScheme, "tulip", "tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix"),
     ("://:1", Fault::UnknownScheme, "", "udp6"),
     ("tcp-net://:1", Fault::PortableSuffix, "tcp-net", "DriverKind::Portable"),
     ("unix-net://s", Fault::PortableSuffix, "unix-net", "DriverKind::Portable"),
@@ -132,6 +135,15 @@ const BAD: &[(&str, Fault, &str, &str)] = &[
     (":1?sndbuf=99999999999999999999", Fault::BadValue, "99999999999999999999", "KiB"),
     (":1?linger=no", Fault::BadValue, "no", "off"),
     (":1?linger=18446744073709551615h", Fault::BadValue, "18446744073709551615h", "off"),
+    (":1?cert=a", Fault::InapplicableOption, "cert", "tcp takes"),
+    ("tls://:1?gso=1", Fault::InapplicableOption, "gso", "server_name"),
+    ("tls://:1?cert=", Fault::BadValue, "", "PEM"),
+    ("tls://:1?cert=a,,b", Fault::BadValue, "a,,b", "commas"),
+    ("tls://:1?key=a%2", Fault::BadValue, "a%2", "%25"),
+    ("tls://:1?ca=%ff", Fault::BadValue, "%ff", "PEM"),
+    ("tls://:1?crl=%00", Fault::BadValue, "%00", "PEM"),
+    ("tls://:1?client_auth=yes", Fault::BadValue, "yes", "none, optional, required"),
+    ("tls://:1?cert=a&cert=b", Fault::RepeatedOption, "cert=b", "once"),
     (":1#", Fault::UnknownRole, "", "#listen, #dial"),
     (":1#Listen", Fault::UnknownRole, "Listen", "#listen, #dial"),
     (":1#dial?backlog=1", Fault::UnknownRole, "dial?backlog=1", "#listen, #dial"),
@@ -155,8 +167,31 @@ fn a_message_names_the_text_the_part_and_the_remedy() {
     assert_eq!(
         error.to_string(),
         "address \"tulip://x\": unknown scheme \"tulip\" at byte 0; \
-         allowed: tcp, tcp4, tcp6, udp, udp4, udp6, unix"
+         allowed: tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix"
     );
+}
+
+#[test]
+fn options_of_tls_name_files_and_protocols() {
+    let text = "tls://localhost:443?nodelay=false&cert=a.pem,/b%2C%25.pem&key=a.key,b.key&ca=ca.pem\
+                &crl=gone.pem&client_auth=optional&alpn=h2,http/1.1&server_name=example.org#dial";
+    let address = parse(text);
+    let paths = |paths: &[&str]| paths.iter().map(std::path::PathBuf::from).collect::<Vec<_>>();
+    let expected = TlsOptions {
+        cert: paths(&["a.pem", "/b,%.pem"]),
+        key: paths(&["a.key", "b.key"]),
+        ca: paths(&["ca.pem"]),
+        crl: paths(&["gone.pem"]),
+        client_auth: Some(ClientAuth::Optional),
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        server_name: Some("example.org".to_owned()),
+    };
+    assert_eq!(address.tls_options(), Some(&expected));
+    assert_eq!(address.to_string(), text);
+    assert_eq!(address.transport().to_string(), "tcp://localhost:443?nodelay=false#dial");
+    assert_eq!(parse("tls://:1").tls_options(), Some(&TlsOptions::default()));
+    assert_eq!(parse(":1").tls_options(), None);
+    assert_eq!(parse("udp://:1").transport(), parse("udp://:1"));
 }
 
 #[test]
@@ -390,6 +425,9 @@ fn plausible(rng: &mut fastrand::Rng) -> String {
         "linger=off",
         "gso=on",
         "gro=1",
+        "cert=a,b%2C%25",
+        "client_auth=none",
+        "alpn=h2",
     ];
     let place = GOOD[rng.usize(0..GOOD.len())].0.split(['?', '#']).next().unwrap_or_default();
     let mut text = place.to_owned();

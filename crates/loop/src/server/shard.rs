@@ -5,7 +5,7 @@ use crate::handler::host::{Host, Hosted};
 use crate::server::prepared::SETUPS_DIFFER;
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
 use crate::{Balance, Error, Handler, HostId, Limits, Remote};
-use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions};
+use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions, Scheme};
 use std::any::TypeId;
 use std::io;
 
@@ -67,7 +67,8 @@ impl Shard<'_> {
     /// # Errors
     ///
     /// [`Error::Address`] if the address cannot be understood, [`Error::Bind`] if it cannot be had,
-    /// [`Error::Misuse`] if loop 0 has no such listener.
+    /// [`Error::Misuse`] if loop 0 has no such listener, or for `tls://`, which
+    /// `mainspring_tls::listen` serves.
     ///
     /// # Panics
     ///
@@ -87,7 +88,7 @@ impl Shard<'_> {
     /// # Errors
     ///
     /// [`Error::Bind`] if the address cannot be had, [`Error::Misuse`] if loop 0 has no such
-    /// listener.
+    /// listener, or for `tls://`, which `mainspring_tls::listen` serves.
     ///
     /// # Panics
     ///
@@ -99,6 +100,9 @@ impl Shard<'_> {
         options: &ListenOptions,
     ) -> Result<Addr, Error> {
         self.state.check_host(host);
+        if address.scheme() == Scheme::Tls {
+            return Err(Error::Misuse(TLS_NEEDS_A_LAYER));
+        }
         let listener = u16::try_from(self.state.listeners.len()).unwrap_or(NO_LISTENER);
         if listener == NO_LISTENER {
             return Err(Error::Misuse("a server has at most 65,535 listeners"));
@@ -234,3 +238,6 @@ impl Shard<'_> {
         })
     }
 }
+
+const TLS_NEEDS_A_LAYER: &str = "a tls:// address needs its layer: listen with \
+                                 mainspring_tls::listen in place of Shard::listen";
