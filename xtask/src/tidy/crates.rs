@@ -37,6 +37,11 @@ const DIRECTIONS: &[Direction] = &[
         tests_use: &[],
     },
     Direction {
+        package: "mainspring-tls",
+        uses: &["mainspring-io", "mainspring-loop"],
+        tests_use: &["mainspring-testkit", "mainspring-sim"],
+    },
+    Direction {
         package: "mainspring-testkit",
         uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
         tests_use: &[],
