@@ -6,6 +6,7 @@
 //! |---|---|
 //! | the root | [`serve`], [`Server`], [`Handler`] and what a handler is given |
 //! | [`simple`] | a server in five callbacks |
+//! | [`app`] | around a server: figures, guards, start and stop by signal |
 //! | [`client`] | blocking clients, for scripts and tests |
 //! | [`wire`] | codecs: framing, RESP, HTTP/1.1 heads |
 //! | [`io`] | drivers, for those who write one or turn loops themselves |
@@ -37,11 +38,12 @@
 //! | bound memory and time | [`Limits`], each with its default |
 //! | test without sockets | [`ServerBuilder::simulate`] |
 //!
-//! The library installs no signal handler and logs through `tracing`; what to do about either is
-//! for the program.
+//! The library installs no signal handler, unless a program asks [`app::Runner`] for it, and logs
+//! through `tracing`; where that goes is for the program.
 #![forbid(unsafe_code)]
 
 pub use bytes::Bytes;
+pub use mainspring_app as app;
 pub use mainspring_client as client;
 pub use mainspring_io as io;
 pub use mainspring_io::{

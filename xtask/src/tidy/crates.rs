@@ -47,8 +47,14 @@ const DIRECTIONS: &[Direction] = &[
         tests_use: &[],
     },
     Direction {
+        package: "mainspring-app",
+        uses: &["mainspring-io", "mainspring-loop", "mainspring-wire"],
+        tests_use: &["mainspring-testkit", "mainspring-sim"],
+    },
+    Direction {
         package: "mainspring",
         uses: &[
+            "mainspring-app",
             "mainspring-client",
             "mainspring-io",
             "mainspring-loop",
