@@ -22,6 +22,8 @@ pub mod multi_address;
 pub mod proxy;
 #[path = "redis.rs"]
 pub mod redis;
+#[path = "services.rs"]
+pub mod services;
 #[path = "ticker.rs"]
 pub mod ticker;
 

@@ -1,10 +1,9 @@
-//! What the programs share: start, the line that says where they listen, signals and exit codes.
-
-mod signals;
+//! What the programs share: start, the line that says where they listen, and exit codes.
 
 use crate::args::{Arguments, Level, ServiceArguments, Size};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use mainspring::app::{self, Runner};
 use mainspring::{
     Addr, Address, Error, Handler, Limits, ListenOptions, Loops, Scheme, Server, ServerBuilder,
     UnixAddr,
@@ -36,10 +35,14 @@ pub(crate) enum Failure {
     Usage(String),
     /// Exit code 1.
     Fatal(String),
+    /// A second signal did not wait; the log has said so. This exit code.
+    Interrupted(u8),
 }
 
 /// A drain that is `off` does not wait.
 const NO_DRAIN: Duration = Duration::ZERO;
+/// Beyond the drain time, for a server to end.
+const TIME_TO_END: Duration = Duration::from_secs(10);
 
 impl Service {
     /// Serves until the server has stopped. `make` makes one handler for each loop.
@@ -50,21 +53,22 @@ impl Service {
     ) -> Result<(), Failure> {
         let places = self.places(arguments)?;
         let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
-        let signals = signals::Signals::register()
-            .map_err(|error| Failure::Fatal(format!("cannot handle signals: {error}")))?;
-        let running = self.builder(arguments).start(move |shard| {
-            let host = shard.host(make());
-            for (address, options) in &places {
-                shard.listen_with(host, address, options)?;
-            }
-            Ok(())
-        })?;
-        signals
-            .watch(running.handle())
-            .map_err(|error| Failure::Fatal(format!("cannot start a thread: {error}")))?;
-        announce(self.name, &names, &running.addrs());
-        tracing::info!("loops: {}", loop_count(arguments.loops));
-        running.join()?;
+        let (name, loops) = (self.name, loop_count(arguments.loops));
+        let builder = self.builder(arguments);
+        let start = move || {
+            let running = builder.start(move |shard| {
+                let host = shard.host(make());
+                for (address, options) in &places {
+                    shard.listen_with(host, address, options)?;
+                }
+                Ok(())
+            })?;
+            announce(name, &names, &running.addrs());
+            tracing::info!("loops: {loops}");
+            Ok::<_, Error>(running)
+        };
+        let deadline = arguments.drain.0.unwrap_or(NO_DRAIN).saturating_add(TIME_TO_END);
+        Runner::new().deadline(Some(deadline)).service(name, start).run()?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -137,6 +141,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         let (kind, text) = match self {
             Self::Usage(text) => (ErrorKind::ValueValidation, text),
+            Self::Interrupted(code) => return ExitCode::from(code),
             Self::Fatal(text) => {
                 // There is nobody left to tell if stderr is gone.
                 let _ = writeln!(std::io::stderr(), "error: {text}");
@@ -152,6 +157,23 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Address(_) | Error::Misuse(_) => Self::Usage(error.to_string()),
+            error => Self::Fatal(error.to_string()),
+        }
+    }
+}
+
+impl From<app::Error> for Failure {
+    fn from(error: app::Error) -> Self {
+        let code = error.exit_code();
+        match error {
+            // A program is one service: what its server says needs no name in front.
+            app::Error::Start { cause, .. } | app::Error::Failed { cause, .. } => {
+                match cause.downcast::<Error>() {
+                    Ok(error) => (*error).into(),
+                    Err(cause) => Self::Fatal(cause.to_string()),
+                }
+            }
+            app::Error::Interrupted { .. } => Self::Interrupted(code),
             error => Self::Fatal(error.to_string()),
         }
     }

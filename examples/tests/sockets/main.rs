@@ -11,6 +11,7 @@ mod multi_address;
 mod process;
 mod proxy;
 mod redis;
+mod services;
 mod ticker;
 
 use std::time::Duration;

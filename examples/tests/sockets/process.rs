@@ -1,6 +1,7 @@
 //! An example as a process of its own.
 
 use crate::PATIENCE;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +38,15 @@ impl Example {
     /// As [`ready`](Example::ready), where the address is of IP.
     pub(crate) fn ready_inet(&self) -> SocketAddr {
         self.ready().parse().expect("an address and a port")
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child of this process");
     }
 
     /// Waits until it has ended by itself.
