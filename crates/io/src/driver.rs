@@ -28,7 +28,8 @@
 //! * **D6** `send` takes what it can. [`SendState::Done`]: the outbox is empty and nothing is in
 //!   flight. [`SendState::Waiting`]: exactly one `sent` will follow, and only then may `send` be
 //!   called again. Order is kept. Bytes taken out of the outbox but not yet gone are counted [in
-//!   flight](Outbox::put_in_flight) until `sent` reports them or the key ends.
+//!   flight](Outbox::put_in_flight) until `sent` reports them or the key ends. A `sent` that the
+//!   loop has [let wait](Driver::let_sent_wait) does not end a `poll`, but comes within 10 ms.
 //! * **D7** The driver tries the socket first and waits for writability only after a short write.
 //!   Spurious wakeups are its own affair.
 //! * **D8** An accepted socket is a value. It is adopted by this or another loop's driver, or
@@ -131,6 +132,11 @@ pub trait Driver {
 
     /// Sends from the front of `outbox`. See D6.
     fn send(&mut self, key: Key, outbox: &mut Outbox) -> SendState;
+
+    /// Nobody waits for the `sent` of what the last sends have taken: the next poll need not end
+    /// before something else happens, and may tell them up to 10 ms later. For a driver whose kernel
+    /// tells of sends by events, those are wakes saved; others have nothing to do.
+    fn let_sent_wait(&mut self) {}
 
     /// Sends queued datagrams. One that the system refuses for itself (too long, unreachable) is
     /// dropped and reported by `datagram_dropped`; a full socket answers `Waiting`.

@@ -134,6 +134,8 @@ pub struct RingDriver {
     now: Instant,
     /// Whether the last poll fetched completions: two in a row must not do without.
     fetched: bool,
+    /// Whether the next poll may leave it for later to tell what has been sent.
+    sent_may_wait: bool,
 }
 
 impl RingDriver {
@@ -186,6 +188,7 @@ impl RingDriver {
             receive_limit: features.limited.then(|| limits.bytes_per_turn.clamp(1, 1 << 30) as u32),
             now: clock(),
             fetched: false,
+            sent_may_wait: false,
             limits,
         };
         driver.arm_wake();
@@ -314,6 +317,10 @@ impl Driver for RingDriver {
 
     fn send(&mut self, key: Key, outbox: &mut Outbox) -> SendState {
         self.start_send(key, outbox)
+    }
+
+    fn let_sent_wait(&mut self) {
+        self.sent_may_wait = true;
     }
 
     fn send_datagrams(&mut self, key: Key, outbox: &mut DatagramOutbox) -> SendState {

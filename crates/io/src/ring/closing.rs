@@ -207,11 +207,12 @@ impl RingDriver {
             // Nothing was ever submitted.
             return true;
         }
+        self.mark_sends();
         self.queue.push(Operation::cancel_all());
         let mut waits_in_vain = 0;
         while self.queue.outstanding() > 0 {
             let before = self.queue.outstanding();
-            let entered = self.queue.enter(Wait::Sleep(Some(LAST_WAIT)));
+            let entered = self.queue.enter(Wait::Sleep(1, Some(LAST_WAIT)));
             self.drain();
             waits_in_vain += usize::from(self.queue.outstanding() == before);
             // An error: this is not the thread that the ring belongs to.
@@ -225,6 +226,11 @@ impl RingDriver {
     /// Takes the completions that nobody will serve any more.
     fn drain(&mut self) {
         while let Some(completion) = self.queue.next() {
+            match completion.token.kind {
+                Kind::Mark => self.forget_marked(),
+                Kind::Send => self.sends.finish(completion.token.index),
+                _ => {}
+            }
             if completion.token.kind == Kind::Accept
                 && let Ok(descriptor) = completion.outcome()
             {

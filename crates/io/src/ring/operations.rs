@@ -2,7 +2,7 @@
 
 use super::token::{Kind, Token};
 use io_uring::opcode::{
-    AcceptMulti, AsyncCancel, AsyncCancel2, Connect, PollAdd, RecvMsgMulti, RecvMulti, Send,
+    AcceptMulti, AsyncCancel, AsyncCancel2, Connect, Nop, PollAdd, RecvMsgMulti, RecvMulti, Send,
     SendMsg,
 };
 use io_uring::squeue::{Entry, Flags};
@@ -13,11 +13,31 @@ use std::os::fd::RawFd;
 /// All bytes or an error: the kernel goes on after a short write by itself, and completes once.
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
+/// How long a send takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It ends while it is submitted, with what the socket takes, and completes only if that was not
+    /// everything.
+    AtOnce,
+    /// It ends, and completes, when everything has left.
+    Patient,
+}
+
 /// An operation on its way to the kernel.
 ///
 /// One that reads or writes memory of this process can only be made by an unsafe function, whose
 /// caller answers for that memory; whoever holds the value may push it.
 pub(super) struct Operation(Entry);
+
+impl Pace {
+    fn flags(self) -> (i32, Flags) {
+        match self {
+            // A send that falls short of all its bytes is none that succeeded.
+            Self::AtOnce => (SEND_FLAGS | libc::MSG_DONTWAIT, Flags::SKIP_SUCCESS),
+            Self::Patient => (SEND_FLAGS, Flags::empty()),
+        }
+    }
+}
 
 impl Operation {
     /// Accepts until it is cancelled or an accept fails.
@@ -87,13 +107,26 @@ impl Operation {
         Self::of(RecvMsgMulti::new(Fd(socket), layout, group).build(), token)
     }
 
+    /// Tells that everything submitted before it has been tried.
+    pub(super) fn mark() -> Self {
+        Self::of(Nop::new().build(), Token::of_driver(Kind::Mark))
+    }
+
     /// Sends `len` bytes.
     ///
     /// # Safety
     ///
-    /// The bytes are valid and stay as they are until the operation has completed.
-    pub(super) unsafe fn send(stream: RawFd, bytes: *const u8, len: u32, token: Token) -> Self {
-        Self::of(Send::new(Fd(stream), bytes, len).flags(SEND_FLAGS).build(), token)
+    /// The bytes are valid and stay as they are until the operation has ended.
+    pub(super) unsafe fn send(
+        stream: RawFd,
+        bytes: *const u8,
+        len: u32,
+        pace: Pace,
+        token: Token,
+    ) -> Self {
+        let (message_flags, flags) = pace.flags();
+        let entry = Send::new(Fd(stream), bytes, len).flags(message_flags).build();
+        Self::of(entry.flags(flags), token)
     }
 
     /// Sends the bytes that `message` points to.
@@ -101,9 +134,16 @@ impl Operation {
     /// # Safety
     ///
     /// The header and its vectors are valid until the operation is submitted, the bytes until it
-    /// has completed.
-    pub(super) unsafe fn send_message(stream: RawFd, message: *const msghdr, token: Token) -> Self {
-        Self::of(SendMsg::new(Fd(stream), message).flags(SEND_FLAGS as u32).build(), token)
+    /// has ended.
+    pub(super) unsafe fn send_message(
+        stream: RawFd,
+        message: *const msghdr,
+        pace: Pace,
+        token: Token,
+    ) -> Self {
+        let (message_flags, flags) = pace.flags();
+        let entry = SendMsg::new(Fd(stream), message).flags(message_flags as u32).build();
+        Self::of(entry.flags(flags), token)
     }
 
     /// Connects to `address`.

@@ -86,6 +86,7 @@ fn check(ring: &IoUring) -> Result<(), RingUnavailable> {
         (opcode::RecvMsgMulti::CODE, "IORING_OP_RECVMSG"),
         (opcode::Send::CODE, "IORING_OP_SEND"),
         (opcode::SendMsg::CODE, "IORING_OP_SENDMSG"),
+        (opcode::Nop::CODE, "IORING_OP_NOP"),
         (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
         (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
     ] {

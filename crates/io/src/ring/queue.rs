@@ -38,8 +38,8 @@ pub(super) enum Wait {
     No,
     /// Fetches what has completed.
     Fetch,
-    /// Fetches, and sleeps until something has completed, but at most so long.
-    Sleep(Option<Duration>),
+    /// Fetches, and sleeps until so many operations have completed, but at most so long.
+    Sleep(u32, Option<Duration>),
 }
 
 /// What the kernel says about an operation.
@@ -133,7 +133,7 @@ impl Queue {
         let (want, flags, limit) = match wait {
             Wait::No => (0, EnterFlags::empty(), None),
             Wait::Fetch => (0, EnterFlags::GETEVENTS, None),
-            Wait::Sleep(limit) => (1, EnterFlags::GETEVENTS, limit),
+            Wait::Sleep(count, limit) => (count, EnterFlags::GETEVENTS, limit),
         };
         let submitter = self.ring.submitter();
         let entered = match limit {
@@ -220,6 +220,11 @@ impl Queue {
     /// How many operations the kernel has, or is about to get.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding
+    }
+
+    /// An operation has ended that completes only if it fails.
+    pub(super) fn forgo(&mut self) {
+        self.outstanding -= 1;
     }
 
     pub(super) fn is_enabled(&self) -> bool {

@@ -4,7 +4,7 @@ use super::RingDriver;
 use super::queue::Completion;
 use super::sends::Progress;
 use super::table::State;
-use super::token::Token;
+use super::token::{Kind, Token};
 use crate::ready::unsent;
 use crate::{Key, Outbox, SendState, Sink};
 use std::io::ErrorKind;
@@ -48,12 +48,7 @@ impl RingDriver {
             return self.sends.finish(number);
         };
         match self.sends.note(number, completion.outcome()) {
-            Progress::Gone(bytes) => {
-                slot.state.clear(State::SENDING);
-                self.sends.finish(number);
-                sink.sent(key, bytes);
-                self.settle(key, token);
-            }
+            Progress::Gone(bytes) => self.land(number, key, token, bytes, sink),
             Progress::Short => self.resume_send(number, token),
             Progress::Failed(error)
                 if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) =>
@@ -67,6 +62,52 @@ impl RingDriver {
                 self.note_broken(key, tenancy, error);
             }
         }
+    }
+
+    /// The sends before a mark have been tried, and those that fell short have told so before it: the
+    /// others have left.
+    pub(super) fn note_mark(&mut self, sink: &mut impl Sink) {
+        for _ in 0..self.sends.marked() {
+            let Some((number, bytes)) = self.sends.next_marked() else {
+                continue;
+            };
+            self.queue.forgo();
+            let Some((key, tenancy)) = self.sends.owner_of(number) else {
+                continue;
+            };
+            let token = Token { kind: Kind::Send, index: key.index() as u32, tenancy };
+            if self.table.of_token(token).is_some() {
+                self.land(number, key, token, bytes, sink);
+            } else {
+                self.sends.finish(number);
+            }
+        }
+    }
+
+    /// As [`note_mark`](Self::note_mark), with nobody left to be told.
+    pub(super) fn forget_marked(&mut self) {
+        for _ in 0..self.sends.marked() {
+            if let Some((number, _)) = self.sends.next_marked() {
+                self.queue.forgo();
+                self.sends.finish(number);
+            }
+        }
+    }
+
+    /// Puts a mark behind the sends of this turn. Whether there were any.
+    pub(super) fn mark_sends(&mut self) -> bool {
+        let mark = self.sends.mark();
+        mark.map(|mark| self.queue.push(mark)).is_some()
+    }
+
+    /// All bytes of a send have left.
+    fn land(&mut self, number: u32, key: Key, token: Token, bytes: usize, sink: &mut impl Sink) {
+        if let Some((_, slot)) = self.table.of_token(token) {
+            slot.state.clear(State::SENDING);
+        }
+        self.sends.finish(number);
+        sink.sent(key, bytes);
+        self.settle(key, token);
     }
 
     fn resume_send(&mut self, number: u32, token: Token) {

@@ -1,12 +1,20 @@
 //! Bytes that the kernel is sending: memory that is the driver's until it has been told.
 //!
 //! Neither a connection that goes nor a driver that is dropped frees it before: an entry is emptied
-//! by its completion only.
+//! by its completion only, or by that of the mark behind it.
+//!
+//! ```text
+//!   submitted:   send 4   send 7   send 2   mark      the kernel tries each in this order, at once
+//!   completes:            short             done      7 waits for room then; 4 and 2 have left
+//! ```
+//!
+//! So one completion tells of all sends of a turn, and a loop that sleeps is not woken by them.
 
-use super::operations::Operation;
+use super::operations::{Operation, Pace};
 use super::token::{Kind, Token};
 use crate::{Chunk, Key, Outbox};
 use libc::{iovec, msghdr};
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -28,6 +36,14 @@ pub(super) struct Sends {
     free: Vec<u32>,
     spares: Vec<Vec<u8>>,
     spare_bytes: usize,
+    /// Those submitted, or about to be, that complete only if something is left of them; oldest
+    /// first.
+    at_once: VecDeque<Token>,
+    /// For each mark on its way through the kernel, how many of them stand before it and behind the
+    /// one before.
+    marks: VecDeque<usize>,
+    /// How many of them no mark stands behind yet.
+    unmarked: usize,
 }
 
 /// One send. The kernel reads the chunks; the header and the vectors only while it is submitted.
@@ -41,6 +57,7 @@ struct Sending {
     bytes: usize,
     sent: usize,
     uses: u32,
+    pace: Pace,
 }
 
 // SAFETY: the pointers in the header and the vectors point into this entry and its chunks, which
@@ -69,6 +86,7 @@ impl Sends {
         let entry = &mut self.entries[number as usize];
         entry.owner = Some((key, tenancy));
         entry.uses = entry.uses.wrapping_add(1);
+        entry.pace = Pace::AtOnce;
         while entry.chunks.len() < Outbox::SLICES
             && entry.bytes < LONGEST_SEND
             && let Some(chunk) = outbox.pop_up_to(LONGEST_SEND - entry.bytes)
@@ -86,16 +104,24 @@ impl Sends {
         (number, entry.bytes)
     }
 
-    /// The operation that sends what is left of send `number`.
+    /// The operation that sends what is left of send `number`. The first one of a send goes through
+    /// the kernel at once: it is followed by a [`mark`](Self::mark), and over when that completes.
     pub(super) fn operation(&mut self, number: u32, stream: RawFd) -> Operation {
         let token = self.token(number);
         let entry = &mut *self.entries[number as usize];
+        let pace = entry.pace;
+        if pace == Pace::AtOnce {
+            self.at_once.push_back(token);
+            self.unmarked += 1;
+        }
         if let [chunk] = &entry.chunks[..] {
             let bytes = &chunk.remaining()[entry.sent..];
             // SAFETY: the chunk stays in its entry, untouched, until the completion of this
-            // operation empties it; an entry is given out again only then, and freed only when no
+            // operation, or of the mark behind it, empties it; an entry is given out again only then, and freed only when no
             // operation is left (see `RingDriver`'s drop). Moving a chunk does not move its bytes.
-            return unsafe { Operation::send(stream, bytes.as_ptr(), bytes.len() as u32, token) };
+            return unsafe {
+                Operation::send(stream, bytes.as_ptr(), bytes.len() as u32, pace, token)
+            };
         }
         let mut skip = entry.sent;
         entry.vectors.clear();
@@ -112,8 +138,8 @@ impl Sends {
         entry.header.msg_iovlen = entry.vectors.len() as _;
         // SAFETY: as above for the chunks. The header stands in a box that does not move, the
         // vectors in memory of their own, and both change only with the next operation of this
-        // entry, which is made after the completion of this one.
-        unsafe { Operation::send_message(stream, &raw const entry.header, token) }
+        // entry, which is made when this one is over.
+        unsafe { Operation::send_message(stream, &raw const entry.header, pace, token) }
     }
 
     /// The token of send `number`.
@@ -129,9 +155,39 @@ impl Sends {
         entry.owner
     }
 
+    /// Whose send `number` is.
+    pub(super) fn owner_of(&self, number: u32) -> Option<(Key, u32)> {
+        self.entries[number as usize].owner
+    }
+
+    /// The operation to put behind sends that complete only if something is left of them, if there
+    /// are such.
+    pub(super) fn mark(&mut self) -> Option<Operation> {
+        let count = std::mem::take(&mut self.unmarked);
+        (count > 0).then(|| {
+            self.marks.push_back(count);
+            Operation::mark()
+        })
+    }
+
+    /// How many sends the mark that has completed stands behind.
+    pub(super) fn marked(&mut self) -> usize {
+        self.marks.pop_front().unwrap_or(0)
+    }
+
+    /// The next of the sends before that mark: its number and its length, unless something is left of
+    /// it, which its own completion has told already.
+    pub(super) fn next_marked(&mut self) -> Option<(u32, usize)> {
+        let token = self.at_once.pop_front()?;
+        let entry = &self.entries[token.index as usize];
+        let is_over = entry.uses == token.tenancy && entry.pace == Pace::AtOnce;
+        is_over.then_some((token.index, entry.bytes))
+    }
+
     /// Notes what the completion of send `number` says.
     pub(super) fn note(&mut self, number: u32, outcome: io::Result<usize>) -> Progress {
         let entry = &mut self.entries[number as usize];
+        entry.pace = Pace::Patient;
         match outcome {
             Ok(count) => {
                 entry.sent += count;
@@ -159,8 +215,13 @@ impl Sends {
                 self.spares.push(spare);
             }
         }
-        (entry.owner, entry.bytes, entry.sent) = (None, 0, 0);
+        (entry.owner, entry.bytes, entry.sent, entry.pace) = (None, 0, 0, Pace::Patient);
         self.free.push(number);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.at_once.is_empty() && self.marks.is_empty() && self.free.len() == self.entries.len()
     }
 
     /// Gives the memory up without freeing it, because the kernel may still read it.
@@ -181,6 +242,7 @@ impl Default for Sending {
             bytes: 0,
             sent: 0,
             uses: 0,
+            pace: Pace::Patient,
         }
     }
 }

@@ -277,3 +277,67 @@ fn the_end_leaves_at_once_with_a_send_under_way() {
         assert_eq!(driver.queue.outstanding(), 1);
     }
 }
+
+#[test]
+fn one_poll_tells_of_a_send_and_of_its_answer() {
+    let mut driver = driver(Sizes::USUAL);
+    let mut seen = Seen::default();
+    let (stream, mut peer) = pair();
+    let key = Key::new(0, 0);
+    driver.adopt(key, stream).unwrap();
+    driver.recv_start(key);
+    driver.poll(Some(Duration::ZERO), &mut seen).unwrap();
+    let answers = std::thread::spawn(move || {
+        let mut request = [0; 3];
+        while peer.read_exact(&mut request).is_ok() {
+            peer.write_all(b"answer").unwrap();
+        }
+    });
+    let mut at_once = 0;
+    for round in 1..=20 {
+        let mut outbox = Outbox::new();
+        outbox.tail().extend_from_slice(b"ask");
+        assert_eq!(driver.send(key, &mut outbox), SendState::Waiting);
+        driver.let_sent_wait();
+        driver.poll(Some(PATIENCE), &mut seen).unwrap();
+        at_once += usize::from(seen.landed == 3 * round && seen.count(key) == 6 * round);
+        until(&mut driver, &mut seen, |seen| seen.count(key) == 6 * round);
+        assert_eq!(seen.landed, 3 * round);
+    }
+    // Otherwise the answer was later than the latest time for the other news.
+    assert!(at_once > 10, "{at_once} of 20");
+    drop(driver);
+    answers.join().unwrap();
+}
+
+#[test]
+fn a_send_that_may_wait_goes_on_by_itself_when_it_falls_short() {
+    let mut driver = driver(Sizes::USUAL);
+    let mut seen = Seen::default();
+    let (stream, mut peer) = pair();
+    let key = Key::new(0, 0);
+    driver.adopt(key, stream).unwrap();
+    let mut outbox = Outbox::new();
+    // Far more than any socket buffer takes.
+    const BYTES: usize = 64 << 20;
+    let pattern: Vec<u8> = (0..BYTES).map(|at| (at / 7) as u8).collect();
+    outbox.push_shared(bytes::Bytes::from(pattern.clone()));
+    let reader = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        let mut read = vec![0; BYTES];
+        peer.read_exact(&mut read).unwrap();
+        read
+    });
+    let (mut landed, end) = (0, Instant::now() + PATIENCE);
+    while landed < BYTES {
+        if outbox.in_flight() == 0 {
+            assert_eq!(driver.send(key, &mut outbox), SendState::Waiting);
+        }
+        driver.let_sent_wait();
+        driver.poll(Some(PATIENCE), &mut seen).unwrap();
+        outbox.landed(seen.landed - std::mem::replace(&mut landed, seen.landed));
+        assert!(Instant::now() < end, "{landed} bytes of {BYTES}");
+    }
+    assert!(reader.join().unwrap() == pattern, "bytes in order");
+    assert!(driver.sends.is_idle(), "{:?}", driver.sends);
+}

@@ -33,13 +33,15 @@ pub(super) enum Kind {
     Writable,
     /// Cancels another one. It completes only if it finds none.
     Cancel,
+    /// Does nothing: all sends that were submitted before it have been tried.
+    Mark,
 }
 
 impl Token {
     /// Slots from here on have no token.
     pub(super) const INDEX_END: u32 = 1 << 28;
 
-    const KINDS: [Kind; 9] = [
+    const KINDS: [Kind; 10] = [
         Kind::Wake,
         Kind::Accept,
         Kind::Receive,
@@ -49,6 +51,7 @@ impl Token {
         Kind::Watch,
         Kind::Writable,
         Kind::Cancel,
+        Kind::Mark,
     ];
 
     /// An operation that belongs to the driver itself.

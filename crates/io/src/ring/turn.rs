@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long sends that the system had no memory for wait: no event tells when it has.
 const STARVED_SEND: Duration = Duration::from_millis(1);
 
+/// How late a `sent` is told that nobody waits for, if nothing else happens.
+const LATEST_SENT: Duration = Duration::from_millis(10);
+
 /// Something that happened between polls.
 #[derive(Debug)]
 pub(super) enum Report {
@@ -58,12 +61,18 @@ impl RingDriver {
         // have been fetched.
         let fetch = !left_over || !self.fetched || !self.doomed.is_empty();
         self.fetched = fetch;
+        let marked = self.mark_sends();
+        let patient = std::mem::take(&mut self.sent_may_wait);
         if !fetch {
             return if self.queue.has_unsubmitted() { self.queue.enter(Wait::No) } else { Ok(()) };
         }
         let wait = match if remembered { Some(Duration::ZERO) } else { self.until_retry(timeout) } {
             Some(Duration::ZERO) => Wait::Fetch,
-            limit => Wait::Sleep(limit),
+            // The mark alone does not end the sleep. It has completed before that begins.
+            limit if marked && patient => {
+                Wait::Sleep(2, Some(limit.map_or(LATEST_SENT, |limit| limit.min(LATEST_SENT))))
+            }
+            limit => Wait::Sleep(1, limit),
         };
         self.queue.enter(wait)
     }
@@ -151,6 +160,7 @@ impl RingDriver {
                     self.arm_wake();
                 }
             }
+            Kind::Mark => self.note_mark(sink),
             Kind::Cancel => {}
         }
     }

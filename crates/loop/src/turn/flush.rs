@@ -27,14 +27,21 @@ impl<D: Driver> Loop<D> {
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         std::mem::swap(&mut dirty, &mut self.core.state.dirty);
+        let mut all_settled = true;
         for key in dirty.drain(..) {
             match self.core.state.send(key, &mut self.driver) {
                 Sent::Settled => {}
-                Sent::Unsettled => self.flush_conn(key),
+                Sent::Unsettled => {
+                    all_settled = false;
+                    self.flush_conn(key);
+                }
                 Sent::NotStream => self.flush_datagrams(key),
             }
         }
         self.dirty = dirty;
+        if all_settled {
+            self.driver.let_sent_wait();
+        }
     }
 
     fn carry_out(&mut self, order: Order) {
