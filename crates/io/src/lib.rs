@@ -40,7 +40,7 @@ pub use key::Key;
 pub use limits::DriverLimits;
 pub use options::{Keepalive, Linger, ListenOptions, SocketOptions};
 pub use os::{DriverKind, UnknownDriver};
-pub use outbox::{Chunk, Outbox};
+pub use outbox::{Chunk, Outbox, SpareChunks};
 pub use ready::ReadyDriver;
 #[cfg(target_os = "linux")]
 pub use ring::RingDriver;

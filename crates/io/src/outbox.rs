@@ -16,8 +16,8 @@ use std::io::IoSlice;
 ///
 /// Handlers append to the tail. `ahead` exists only after a short write or when bytes shared with
 /// other connections were queued, so that the usual reply is one contiguous vector and one `send`.
-/// An empty outbox holds no memory beyond itself once its tail has been
-/// [taken back](Outbox::take_spare).
+/// An empty outbox holds no memory beyond itself once its tail and its list of chunks have been
+/// taken back ([`take_spare`](Outbox::take_spare), [`take_chunks`](Outbox::take_chunks)).
 #[derive(Debug, Default)]
 pub struct Outbox {
     tail: Vec<u8>,
@@ -38,6 +38,10 @@ pub enum Chunk {
     /// Bytes shared with other connections, not copied.
     Shared(Bytes),
 }
+
+/// The empty list of chunks of one outbox, on its way to another.
+#[derive(Debug)]
+pub struct SpareChunks(Box<Ahead>);
 
 #[derive(Debug, Default)]
 struct Ahead {
@@ -65,9 +69,10 @@ impl Outbox {
         if bytes.is_empty() {
             return;
         }
-        let tail = std::mem::take(&mut self.tail);
         let ahead = self.ahead.get_or_insert_default();
-        ahead.push(Chunk::Owned { bytes: tail, sent: 0 });
+        if !self.tail.is_empty() {
+            ahead.push(Chunk::Owned { bytes: std::mem::take(&mut self.tail), sent: 0 });
+        }
         ahead.push(Chunk::Shared(bytes));
     }
 
@@ -114,10 +119,11 @@ impl Outbox {
     /// bytes are queued.
     #[must_use]
     pub fn contiguous(&self) -> Option<&[u8]> {
-        match self.ahead {
-            None => Some(&self.tail),
-            Some(_) => None,
-        }
+        self.has_only_a_tail().then_some(&self.tail)
+    }
+
+    fn has_only_a_tail(&self) -> bool {
+        self.ahead.as_ref().is_none_or(|ahead| ahead.chunks.is_empty())
     }
 
     /// Fills `slices` with the queued bytes from the front and returns how many were filled.
@@ -138,7 +144,7 @@ impl Outbox {
     ///
     /// If fewer bytes are queued.
     pub fn advance(&mut self, count: usize) {
-        if self.ahead.is_none() && count == self.tail.len() {
+        if count == self.tail.len() && self.has_only_a_tail() {
             // The usual reply has left at once.
             return self.tail.clear();
         }
@@ -149,9 +155,6 @@ impl Outbox {
         assert!(count <= self.queued(), "a driver sent more than was queued");
         if let Some(ahead) = &mut self.ahead {
             count = ahead.advance(count);
-            if ahead.chunks.is_empty() {
-                self.ahead = None;
-            }
         }
         if count == self.tail.len() {
             self.tail.clear();
@@ -164,14 +167,8 @@ impl Outbox {
 
     /// Takes out the first run of bytes, for a driver that needs to own what the kernel reads.
     pub fn pop(&mut self) -> Option<Chunk> {
-        if let Some(ahead) = &mut self.ahead {
-            let chunk = ahead.pop();
-            if ahead.chunks.is_empty() {
-                self.ahead = None;
-            }
-            if chunk.is_some() {
-                return chunk;
-            }
+        if let Some(chunk) = self.ahead.as_mut().and_then(|ahead| ahead.pop()) {
+            return Some(chunk);
         }
         if self.tail.is_empty() {
             return None;
@@ -216,12 +213,37 @@ impl Outbox {
         (self.tail.is_empty() && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
     }
 
+    /// Whether the outbox has a list of chunks, used or not.
+    #[must_use]
+    pub fn has_chunks(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Gives an outbox without one a list in which shared bytes can queue.
+    pub fn give_chunks(&mut self, spare: SpareChunks) {
+        debug_assert!(self.ahead.is_none());
+        self.ahead = Some(spare.0);
+    }
+
+    /// Takes the list of chunks back, if it is empty.
+    pub fn take_chunks(&mut self) -> Option<SpareChunks> {
+        self.ahead.take_if(|ahead| ahead.chunks.is_empty()).map(SpareChunks)
+    }
+
     /// Drops everything queued and returns how many bytes that were.
     pub fn discard(&mut self) -> usize {
         let dropped = self.queued();
         self.tail.clear();
         self.ahead = None;
         dropped
+    }
+}
+
+impl SpareChunks {
+    /// For how many chunks it has room.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.chunks.capacity()
     }
 }
 
@@ -315,6 +337,26 @@ mod tests {
         outbox.tail().extend_from_slice(b"gh");
         assert_eq!(gather(&outbox), b"cdefgh");
         assert_eq!(outbox.contiguous(), None);
+    }
+
+    #[test]
+    fn an_empty_list_of_chunks_serves_another_outbox() {
+        let mut first = Outbox::new();
+        first.push_shared(Bytes::from_static(b"one"));
+        assert!(first.take_chunks().is_none());
+        first.advance(3);
+        assert_eq!(first.contiguous(), Some(&b""[..]));
+        let spare = first.take_chunks().expect("it is empty now");
+        assert!(!first.has_chunks() && spare.capacity() > 0);
+        let mut second = Outbox::new();
+        second.give_chunks(spare);
+        second.tail().extend_from_slice(b"t");
+        assert_eq!(second.contiguous(), Some(&b"t"[..]));
+        second.push_shared(Bytes::from_static(b"wo"));
+        assert_eq!(gather(&second), b"two");
+        assert!(matches!(second.pop(), Some(Chunk::Owned { .. })));
+        assert!(matches!(second.pop(), Some(Chunk::Shared(_))));
+        assert!(second.pop().is_none() && second.take_chunks().is_some());
     }
 
     #[test]

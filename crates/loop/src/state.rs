@@ -125,6 +125,8 @@ pub(crate) enum Alarm {
     Handler(u32),
     /// A handler's tick.
     Tick(u32),
+    /// A message that waits for a connection is too late.
+    Late(Key),
     /// The end of the drain time.
     DrainOver,
 }
@@ -335,16 +337,19 @@ impl LoopState {
     /// Queues shared bytes on an open connection; `done` learns how that ended.
     pub(crate) fn send_shared(&mut self, key: Key, bytes: Bytes, done: Option<Completion>) {
         let output_max = self.limits.output_max;
-        let Some(conn) = self.conn(key).filter(|conn| conn.stage <= Stage::Open) else {
-            self.counters.dropped_sends.add(1);
-            return self.complete_as_closed(done);
+        let conn = match self.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) if conn.stage <= Stage::Open => conn,
+            _ => {
+                self.counters.dropped_sends.add(1);
+                return self.complete_as_closed(done);
+            }
         };
         if conn.outbox.len() + bytes.len() > output_max && !conn.outbox.is_empty() {
             self.counters.dropped_slow_bytes.add(bytes.len() as u64);
             self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
             return self.complete_as_closed(done);
         }
-        conn.outbox.push_shared(bytes);
+        self.spare.push_shared(&mut conn.outbox, bytes);
         if let Some(done) = done {
             let position = conn.stats.bytes_out + conn.outbox.len() as u64;
             conn.extra().completions.push_back((position, done));
