@@ -4,8 +4,8 @@ use crate::conn::slot::{Flags, Slot, Stage};
 use crate::server::shared::Control;
 use crate::state::LoopState;
 use crate::{
-    CloseReason, Conn, ConnId, Datagram, Handle, Handler, HostId, Limits, LoopStats, Remote,
-    TimerId,
+    BroadcastLimits, Broadcaster, CloseReason, Conn, ConnId, Datagram, Handle, Handler, HostId,
+    Limits, LoopStats, Remote, TimerId,
 };
 use bytes::Bytes;
 use mainspring_io::Key;
@@ -155,6 +155,12 @@ impl Cx<'_> {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.state.limits
+    }
+
+    /// As [`Remote::broadcaster`].
+    #[must_use]
+    pub fn broadcaster(&self, limits: BroadcastLimits) -> Broadcaster {
+        Broadcaster::new(self.state.shared.clone(), limits)
     }
 
     /// Closes the listeners of this server on all loops; open connections go on.

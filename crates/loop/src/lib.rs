@@ -19,6 +19,7 @@
 //! events.
 #![forbid(unsafe_code)]
 
+mod broadcast;
 mod buffers;
 mod conn;
 mod cx;
@@ -38,6 +39,9 @@ mod stats;
 mod timer;
 mod turn;
 
+pub use broadcast::{
+    BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster, SlowPolicy, Targets,
+};
 pub use conn::Conn;
 pub use conn::completion::SendOutcome;
 pub use conn::detached::Detached;

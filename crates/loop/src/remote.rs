@@ -6,7 +6,7 @@ pub(crate) mod post;
 use crate::conn::completion::{Completion, SendOutcome};
 use crate::remote::post::Post;
 use crate::server::shared::ServerShared;
-use crate::{ConnId, Cx, Full, Handler, HostId};
+use crate::{BroadcastLimits, Broadcaster, ConnId, Cx, Full, Handler, HostId};
 use bytes::Bytes;
 use mainspring_io::Key;
 use std::fmt;
@@ -76,6 +76,13 @@ impl<H: Handler> Remote<H> {
             }
         }
         Ok(())
+    }
+
+    /// A way to send the same messages to many connections, some of which read slowly: with
+    /// limits for each, and an account of what became of every message.
+    #[must_use]
+    pub fn broadcaster(&self, limits: BroadcastLimits) -> Broadcaster {
+        Broadcaster::new(self.shared.clone(), limits)
     }
 
     /// Has `on_wake` called for a connection. Wakes that reach the loop in one turn are one call.

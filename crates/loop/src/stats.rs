@@ -12,6 +12,10 @@ impl Counter {
         self.set(self.get() + count);
     }
 
+    pub(crate) fn take(&self, count: u64) {
+        self.set(self.get() - count);
+    }
+
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }

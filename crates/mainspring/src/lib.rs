@@ -33,6 +33,7 @@
 //! | do something later, or regularly | [`Conn::set_timer`], [`Handler::on_tick`] |
 //! | dial | [`Cx::connect`]; from a script, [`client::Client`] |
 //! | reach a connection from another thread | [`Remote`] |
+//! | send the same to many, some of whom read slowly | [`Broadcaster`], by [`Remote::broadcaster`] |
 //! | do blocking work | [`Cx::offload`] |
 //! | stop, drain, count | [`Handle`] |
 //! | bound memory and time | [`Limits`], each with its default |
@@ -51,9 +52,10 @@ pub use mainspring_io::{
     OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
 pub use mainspring_loop::{
-    Action, Balance, CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error,
-    Full, Handle, Handler, HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running,
-    SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SystemError, Tick,
+    Action, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster, CloseReason,
+    Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full, Handle, Handler,
+    HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome, Server,
+    ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SlowPolicy, SystemError, Targets, Tick,
     TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;

@@ -1,5 +1,6 @@
 //! What the loop keeps for one socket.
 
+use crate::broadcast::lane::Lanes;
 use crate::conn::completion::Completion;
 use crate::conn::ends::Ends;
 use crate::timer::TimerId;
@@ -51,6 +52,8 @@ pub(crate) struct Extra {
     pub(crate) timers: Vec<TimerId>,
     /// Sends to report when `stats.bytes_out` has reached the number.
     pub(crate) completions: VecDeque<(u64, Completion)>,
+    /// What broadcasters have sent to it.
+    pub(crate) lanes: Lanes,
     /// Addresses still to be tried, last first.
     pub(crate) candidates: Vec<Addr>,
     pub(crate) dial_options: SocketOptions,
@@ -135,6 +138,8 @@ impl Flags {
     pub(crate) const FINISHED: Self = Self(1 << 16);
     /// The handler goes on with its input in the next turn.
     pub(crate) const YIELDED: Self = Self(1 << 20);
+    /// Messages of a broadcaster wait for room in the outbox.
+    pub(crate) const QUEUED: Self = Self(1 << 24);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -245,7 +250,8 @@ impl ConnSlot {
             .and(Flags::YIELDED)
             .and(Flags::CHOKED)
             .and(Flags::EOF)
-            .and(Flags::FINISH);
+            .and(Flags::FINISH)
+            .and(Flags::QUEUED);
         self.is_open() && self.flags.among(WATCHED) == Flags::RECEIVING
     }
 
@@ -299,6 +305,12 @@ impl ConnSlot {
     /// Whether a guard fires by the deadline, if there is one.
     pub(crate) fn is_guarded(&self, write_timeout_ms: Option<u64>) -> bool {
         self.deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
+    }
+
+    /// Whether all output is with the kernel.
+    pub(crate) fn has_sent_everything(&self) -> bool {
+        const LEFT: Flags = Flags::WAITING.and(Flags::QUEUED);
+        self.outbox.is_empty() && self.flags.among(LEFT) == Flags::default()
     }
 
     /// Brings the loop's sum of buffered bytes up to date with this connection, whose outbox holds

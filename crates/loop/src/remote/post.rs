@@ -1,5 +1,6 @@
 //! The items of a loop's inbox.
 
+use crate::broadcast::channel::Channel;
 use crate::conn::completion::Completion;
 use crate::handler::host::Host;
 use crate::state::LoopState;
@@ -22,6 +23,12 @@ pub(crate) enum Post {
         keys: Arc<[Key]>,
         bytes: Bytes,
     },
+    /// A message of a broadcaster.
+    Cast {
+        channel: Arc<Channel>,
+        keys: Arc<[Key]>,
+        bytes: Bytes,
+    },
     Wake(Key),
     Close(Key),
     Abort(Key),
@@ -37,7 +44,9 @@ impl Post {
     /// The bytes that count against the inbox's limit.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Send { bytes, .. } | Self::Broadcast { bytes, .. } => bytes.len(),
+            Self::Send { bytes, .. } | Self::Broadcast { bytes, .. } | Self::Cast { bytes, .. } => {
+                bytes.len()
+            }
             _ => 0,
         }
     }

@@ -4,7 +4,7 @@ use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, NO_LISTENER, Slot};
 use crate::handler::host::{Host, Hosted};
 use crate::server::prepared::SETUPS_DIFFER;
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
-use crate::{Balance, Error, Handler, HostId, Limits, Remote};
+use crate::{Balance, BroadcastLimits, Broadcaster, Error, Handler, HostId, Limits, Remote};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions, Scheme};
 use std::any::TypeId;
 use std::io;
@@ -152,6 +152,12 @@ impl Shard<'_> {
     #[must_use]
     pub fn remote<H: Handler>(&self, host: HostId<H>) -> Remote<H> {
         Remote::new(self.state.shared.clone(), self.state.index, host)
+    }
+
+    /// As [`Remote::broadcaster`].
+    #[must_use]
+    pub fn broadcaster(&self, limits: BroadcastLimits) -> Broadcaster {
+        Broadcaster::new(self.state.shared.clone(), limits)
     }
 
     /// Has `on_tick` called on this loop too. Without it only the handlers of loop 0 tick.

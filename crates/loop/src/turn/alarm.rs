@@ -28,6 +28,7 @@ impl Core {
                 Alarm::User { key, place } => self.user_timer(key, place, id),
                 Alarm::Handler(host) => self.handler_timer(host, id),
                 Alarm::Tick(host) => self.tick(host),
+                Alarm::Late(key) => self.state.late(key),
                 Alarm::DrainOver => self.cut(),
             }
         }

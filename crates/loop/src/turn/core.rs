@@ -223,7 +223,8 @@ impl LoopState {
         if let Some(guard) = conn.guard.take() {
             self.timers.cancel(guard);
         }
-        if let Some(extra) = conn.extra.take() {
+        if let Some(mut extra) = conn.extra.take() {
+            self.end_lanes(conn, &mut extra);
             for timer in &extra.timers {
                 self.timers.cancel(*timer);
             }

@@ -141,6 +141,7 @@ impl Sink for Core {
                     conn.outbox.landed(bytes);
                     conn.stats.bytes_out += bytes as u64;
                     state.counters.bytes_out.add(bytes as u64);
+                    conn.land(state.index);
                 }
                 let unsent = conn.outbox.len();
                 conn.recount(unsent, &mut state.buffered);
@@ -365,6 +366,7 @@ impl Core {
             Post::Broadcast { keys, bytes } => {
                 keys.iter().for_each(|key| self.state.send_shared(*key, bytes.clone(), None));
             }
+            Post::Cast { channel, keys, bytes } => self.state.cast(&channel, &keys, &bytes),
             Post::Wake(key) => self.state.owe(key, Flags::WOKEN),
             Post::Close(key) => self.state.escalate(key, Stage::Closing, CloseReason::Local),
             Post::Abort(key) => self.state.escalate(key, Stage::Aborting, CloseReason::Aborted),

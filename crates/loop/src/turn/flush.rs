@@ -137,7 +137,7 @@ impl<D: Driver> Loop<D> {
         if conn.stage == Stage::Open && !conn.flags.has(Flags::FINISH) {
             return;
         }
-        let everything_sent = conn.outbox.is_empty() && !conn.flags.has(Flags::WAITING);
+        let everything_sent = conn.has_sent_everything();
         let eof = conn.flags.has(Flags::EOF);
         // Closing a socket on which the peer is still sending resets the connection, and the reset
         // can overtake the last reply. Only what the peer may be waiting for is worth the patience.
@@ -224,13 +224,20 @@ impl<D: Driver> Loop<D> {
 impl crate::state::LoopState {
     /// Gives the driver what is queued on a connection, if it has one to send on.
     fn send(&mut self, key: Key, driver: &mut impl Driver) -> Sent {
-        let conn = match self.slots.get_mut(key) {
+        let mut conn = match self.slots.get_mut(key) {
             Some(Slot::Conn(conn)) => conn,
             _ => return Sent::NotStream,
         };
         conn.flags.clear(Flags::DIRTY);
         if !conn.may_send() {
             return Sent::Unsettled;
+        }
+        if conn.flags.has(Flags::QUEUED) {
+            self.feed(key);
+            conn = match self.slots.get_mut(key) {
+                Some(Slot::Conn(conn)) => conn,
+                _ => return Sent::NotStream,
+            };
         }
         let before = conn.outbox.len();
         let mut unsent = before;
@@ -260,6 +267,7 @@ impl crate::state::LoopState {
             // The time for a write counts from here, also if the kernel takes nothing at first.
             conn.active = self.tick;
         }
+        conn.land(self.index);
         conn.recount(unsent, &mut self.buffered);
         if unsent <= self.limits.output_low
             && self.life == Life::Running
@@ -286,6 +294,7 @@ impl crate::state::LoopState {
     fn settle(&mut self, key: Key) {
         self.complete_sends(key);
         self.recount(key);
+        self.feed_on(key);
         self.check_marks(key);
     }
 
@@ -327,6 +336,7 @@ impl crate::state::LoopState {
         let Some(conn) = self.conn(key) else { return };
         if conn.is_open()
             && conn.outbox.is_empty()
+            && !conn.flags.has(Flags::QUEUED)
             && conn.carry.is_empty()
             && !conn.flags.has(Flags::BUSY)
         {

@@ -31,6 +31,7 @@ impl Core {
             match &post {
                 Post::Send { .. } => counters.dropped_sends.add(1),
                 Post::Broadcast { keys, .. } => counters.dropped_sends.add(keys.len() as u64),
+                Post::Cast { channel, keys, .. } => self.state.refuse_cast(channel, keys),
                 Post::Adopt { .. } => {
                     counters.refused.add(1);
                     shared.release_connection(self.state.index);

@@ -20,6 +20,15 @@ impl Reached {
         limits: Limits,
         probe: impl Fn(&Log) -> Probe + Send + Sync + 'static,
     ) -> Self {
+        Self::at(TCP, limits, probe)
+    }
+
+    /// As `new`, at an address with options.
+    pub(crate) fn at(
+        address: &'static str,
+        limits: Limits,
+        probe: impl Fn(&Log) -> Probe + Send + Sync + 'static,
+    ) -> Self {
         let (log, ids) = (Log::new(), Arc::new(Mutex::new(Vec::new())));
         let (give, given) = channel();
         let (give, noted, told) = (Mutex::new(give), ids.clone(), log.clone());
@@ -31,7 +40,7 @@ impl Reached {
                     noted.lock().unwrap().push(conn.id());
                     Some(Action::Continue)
                 }));
-                shard.listen(host, TCP)?;
+                shard.listen(host, address)?;
                 give.lock().unwrap().send(shard.remote(host)).unwrap();
                 Ok(())
             })
