@@ -1,8 +1,10 @@
 //! The command line.
 
+mod load;
 mod quantity;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use load::{FramingName, LoadArguments};
 use mainspring::{Address, Balance, DriverKind, Loops};
 use quantity::parse_loops;
 pub(crate) use quantity::{Size, Timeout};
@@ -13,6 +15,7 @@ Examples:
   mainspring echo --port 5000
   mainspring redis --listen tcp://127.0.0.1:6380 --loops auto
   mainspring http --port 8080 --aaaa
+  mainspring load --clients 50 --sends 10000
   mainspring help redis
 
 Exit codes:
@@ -42,7 +45,7 @@ Examples:
   mainspring http --listen tcp://[::1]:8080 --idle-timeout 5s --header-timeout 2s
   curl http://127.0.0.1:8080/";
 
-/// Servers on Mainspring loops: echo, Redis and HTTP
+/// Servers on Mainspring loops: echo, Redis and HTTP; and clients to load them with
 #[derive(Debug, Parser)]
 #[command(name = "mainspring", version, about, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -61,15 +64,19 @@ pub(crate) enum Program {
     /// Answer every HTTP/1.0 and HTTP/1.1 request with the same page
     #[command(after_help = HTTP_EXAMPLES)]
     Http(HttpArguments),
+    /// Send messages to an echo server and measure how long their answers take
+    #[command(after_help = load::EXAMPLES)]
+    Load(LoadArguments),
 }
 
 impl Program {
-    /// What all programs take.
-    pub(crate) fn service(&self) -> &ServiceArguments {
+    /// What is logged.
+    pub(crate) fn log(&self) -> Level {
         match self {
-            Self::Echo(arguments) => &arguments.service,
-            Self::Redis(arguments) => &arguments.service,
-            Self::Http(arguments) => &arguments.service,
+            Self::Echo(arguments) => arguments.service.log,
+            Self::Redis(arguments) => arguments.service.log,
+            Self::Http(arguments) => arguments.service.log,
+            Self::Load(arguments) => arguments.log,
         }
     }
 }

@@ -12,7 +12,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn what_is_wrong_is_named_with_what_is_allowed() {
-    let table: [(&[&str], &[&str]); 15] = [
+    let table: [(&[&str], &[&str]); 21] = [
         (&["telnet"], &["telnet", "--help"]),
         (&["echo", "--wrong"], &["--wrong"]),
         (&["echo", "--port", "70000"], &["70000", "65535"]),
@@ -27,6 +27,12 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         (&["http", "--loops", "-1"], &["-1"]),
         (&["http", "--loops=many"], &["many", "auto"]),
         (&["http", "--idle-timeout", "5"], &["'5'", "500ms"]),
+        (&["load", "udp://127.0.0.1:1"], &["tcp, tcp4, tcp6, unix"]),
+        (&["load", "--clients", "0"], &["'0'", "1..=1000000"]),
+        (&["load", "--payload", "300", "--framing", "u8"], &["300", "255"]),
+        (&["load", "--framing", "xml"], &["xml", "varint"]),
+        (&["load", "--rate", "-1"], &["-1"]),
+        (&["load", "--sends", "1", "--duration", "1s"], &["--sends", "--duration"]),
         (&["redis", "--output-max", "2g", "--memory-max", "1g"], &["output_max", "memory_max"]),
     ];
     for (arguments, named) in table {
@@ -85,6 +91,10 @@ fn help_has_examples_and_every_default() {
         }
     }
     assert!(help("http").contains("--header-timeout"));
+    let text = help("load");
+    for part in ["Examples:", "Exit codes:", "[default: 512]", "--rate", "u32-be"] {
+        assert!(text.contains(part), "load: {part:?} is missing in {text}");
+    }
     let output = run(&mut mainspring(&["--help"]));
     assert!(String::from_utf8(output.stdout).unwrap().contains("Exit codes:"));
 }

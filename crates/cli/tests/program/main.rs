@@ -10,6 +10,7 @@ mod append_log;
 mod arguments;
 mod echo;
 mod http;
+mod load;
 mod process;
 mod raw;
 mod redis_clients;
