@@ -6,12 +6,17 @@
 //! | to | see |
 //! |---|---|
 //! | start services, and stop them by signal or at the first failure | [`Runner`] |
+//! | take a server's figures, for a callback, the `metrics` facade or Prometheus | [`metrics`] |
+//! | serve them, and answers about health, over HTTP | [`Admin`] |
 //! | say who may connect, how many at a time and how often | [`guard`] |
 #![forbid(unsafe_code)]
 
+mod admin;
 mod error;
 pub mod guard;
+pub mod metrics;
 mod runner;
 
+pub use admin::Admin;
 pub use error::Error;
 pub use runner::{BoxError, Runner, Service, Stop, Stopper, Stopping};
