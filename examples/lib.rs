@@ -18,6 +18,8 @@ pub mod echo_udp;
 pub mod http;
 #[path = "multi_address.rs"]
 pub mod multi_address;
+#[path = "prometheus.rs"]
+pub mod prometheus;
 #[path = "proxy.rs"]
 pub mod proxy;
 #[path = "redis.rs"]

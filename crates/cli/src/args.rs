@@ -28,6 +28,7 @@ const ECHO_EXAMPLES: &str = "\
 Examples:
   mainspring echo
   mainspring echo --port 5000 --unix /run/echo.sock --trace
+  mainspring echo --admin tcp://127.0.0.1:9100
   mainspring echo --udp --port 5001 --reuseport
   mainspring echo --listen tcp://127.0.0.1:0 --listen udp://127.0.0.1:0";
 
@@ -164,6 +165,12 @@ pub(crate) struct ServiceArguments {
     /// Share the ports with other processes (SO_REUSEPORT)
     #[arg(long, help_heading = LISTENING)]
     pub(crate) reuseport: bool,
+
+    /// Serve figures for Prometheus (/metrics) and answers about health (/healthz) over HTTP on an
+    /// address, as tcp://127.0.0.1:9100. There is no protection but the address; what is served
+    /// there counts in the figures and against the limits
+    #[arg(long, value_name = "ADDRESS", help_heading = LISTENING)]
+    pub(crate) admin: Option<Address>,
 
     /// How many loops, each a thread: a number (0 is 1), or auto for one per processor
     #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_loops)]

@@ -1,5 +1,8 @@
 //! What the programs share: start, the line that says where they listen, and exit codes.
 
+mod admin;
+
+use self::admin::AdminPage;
 use crate::args::{Arguments, Level, ServiceArguments, Size};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -54,6 +57,7 @@ impl Service {
         let places = self.places(arguments)?;
         let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
         let (name, loops) = (self.name, loop_count(arguments.loops));
+        let admin = AdminPage::new(arguments.admin.as_ref())?;
         let builder = self.builder(arguments);
         let start = move || {
             let running = builder.start(move |shard| {
@@ -61,9 +65,11 @@ impl Service {
                 for (address, options) in &places {
                     shard.listen_with(host, address, options)?;
                 }
-                Ok(())
+                admin.listen(shard)
             })?;
-            announce(name, &names, &running.addrs());
+            let addrs = running.addrs();
+            announce(name, &names, &addrs);
+            admin::announce(addrs.get(names.len()));
             tracing::info!("loops: {loops}");
             Ok::<_, Error>(running)
         };

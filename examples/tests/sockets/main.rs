@@ -9,6 +9,7 @@ mod echo;
 mod http;
 mod multi_address;
 mod process;
+mod prometheus;
 mod proxy;
 mod redis;
 mod services;

@@ -6,6 +6,7 @@
     reason = "the tests wait for other processes by the real clock"
 )]
 
+mod admin;
 mod append_log;
 mod arguments;
 mod echo;

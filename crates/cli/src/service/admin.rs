@@ -1,0 +1,41 @@
+//! `--admin ADDRESS`: figures and health over HTTP, on the loops of the program.
+
+use super::Failure;
+use mainspring::app::Admin;
+use mainspring::app::metrics::Meter;
+use mainspring::{Addr, Address, Error, Shard};
+use std::time::Duration;
+
+/// The time of which the rates are.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The admin's page, where one was asked for.
+pub(super) struct AdminPage {
+    asked: Option<(Address, Meter)>,
+}
+
+impl AdminPage {
+    pub(super) fn new(address: Option<&Address>) -> Result<Self, Failure> {
+        if let Some(address) = address.filter(|address| address.is_datagram()) {
+            let text = format!("--admin serves HTTP: '{address}' is no byte stream");
+            return Err(Failure::Usage(text));
+        }
+        Ok(Self { asked: address.map(|address| (address.clone(), Meter::every(INTERVAL))) })
+    }
+
+    /// To be called behind the listeners of the program, in the set-up of each loop.
+    pub(super) fn listen(&self, shard: &mut Shard<'_>) -> Result<(), Error> {
+        let Some((address, meter)) = &self.asked else { return Ok(()) };
+        meter.host(shard);
+        Admin::new(meter).listen(shard, address.clone()).map(drop)
+    }
+}
+
+/// Says where it is, if it is: the address behind those of the program.
+pub(super) fn announce(bound: Option<&Addr>) {
+    match bound {
+        Some(Addr::Inet(addr)) => tracing::info!("admin: http://{addr}/metrics"),
+        Some(addr) => tracing::info!("admin: {addr}"),
+        None => {}
+    }
+}
