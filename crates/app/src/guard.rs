@@ -6,7 +6,7 @@
 //!                                    +-- refused: closed at once, counted by reason
 //! ```
 //!
-//! A [`Guard`] is shared by all loops of a server. As a [layer](Guard::layer) it judges the peer of
+//! A [`Guard`] is shared by all loops of a server. As a layer it judges the peer of
 //! every accepted connection before its handler hears of it; above a PROXY header that is the
 //! announced client, below it the proxy.
 

@@ -149,7 +149,7 @@ impl Meter {
         self
     }
 
-    /// Records each sample through the [`metrics`](::metrics) facade, with the labels `server` (this
+    /// Records each sample through the facade of the crate [`metrics`](https://docs.rs/metrics), with the labels `server` (this
     /// name) and `loop`. The recorder is the one that is installed when the server starts.
     #[must_use]
     pub fn record_as(mut self, server: &str) -> Self {

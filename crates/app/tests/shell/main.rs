@@ -4,5 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "sockets and processes are waited for in real time")]
 
 mod admin;
+mod hooks;
 mod metrics;
 mod stage;
