@@ -30,14 +30,15 @@ pub struct BroadcastDrops {
     pub oldest: u64,
     /// It had waited for longer than the [`deadline`](crate::BroadcastLimits::deadline).
     pub late: u64,
-    /// Its connection ended before it was sent.
+    /// Its connection ended before it was known to be sent: of what a driver had under way then,
+    /// the peer may have got some.
     pub closed: u64,
-    /// Its connection was closed as a slow consumer before it was sent, by
+    /// Likewise, when its connection was closed as a slow consumer, by
     /// [`SlowPolicy::Disconnect`](crate::SlowPolicy::Disconnect) or by a limit of the server.
     pub disconnected: u64,
     /// There was no such connection, or its output had ended, when the message reached its loop.
     pub unknown: u64,
-    /// The inbox of the loop was full, or the server had ended.
+    /// The inbox of the loop was full, or the loop ended before it had taken the message.
     pub refused: u64,
 }
 

@@ -20,13 +20,6 @@ impl LoopState {
         }
     }
 
-    /// A message has come when the loop was over.
-    pub(crate) fn refuse_cast(&mut self, channel: &Channel, keys: &[Key]) {
-        let account = channel.account(self.index);
-        account.taken(keys.len() as u64);
-        account.closed.add(keys.len() as u64);
-    }
-
     /// Queues a message in the outbox if the connection keeps up, and tells whether that settles
     /// it.
     fn hand(&mut self, channel: &Arc<Channel>, key: Key, bytes: &Bytes) -> bool {

@@ -31,7 +31,9 @@ impl Core {
             match &post {
                 Post::Send { .. } => counters.dropped_sends.add(1),
                 Post::Broadcast { keys, .. } => counters.dropped_sends.add(keys.len() as u64),
-                Post::Cast { channel, keys, .. } => self.state.refuse_cast(channel, keys),
+                Post::Cast { channel, keys, .. } => {
+                    channel.note_refused(self.state.index, keys.len() as u64);
+                }
                 Post::Adopt { .. } => {
                     counters.refused.add(1);
                     shared.release_connection(self.state.index);
