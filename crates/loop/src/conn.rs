@@ -14,9 +14,10 @@ use self::waker::ConnWaker;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot, Stage};
 use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
-use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, TimerId};
+use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, Layer, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
+use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -85,7 +86,7 @@ impl Conn<'_> {
     /// Output accepted and not yet handed to the kernel, in bytes.
     #[must_use]
     pub fn out_bytes(&self) -> usize {
-        self.slot().outbox.len()
+        self.slot().unsent()
     }
 
     /// Whether unsent output is over [`Limits::output_high`](crate::Limits::output_high). A handler
@@ -117,8 +118,25 @@ impl Conn<'_> {
 
     /// What has passed through the connection.
     #[must_use]
-    pub fn stats(&self) -> &ConnStats {
-        &self.slot().stats
+    pub fn stats(&self) -> ConnStats {
+        self.slot().stats()
+    }
+
+    /// Puts a layer on the connection, above those it has: for protocols that change to TLS or
+    /// compression in the middle.
+    ///
+    /// What was appended to [`out`](Conn::out) before leaves without it, what comes after goes
+    /// through it; input that this callback leaves unconsumed is received by it.
+    /// [`on_layered`](Handler::on_layered) follows when it is open.
+    pub fn add_layer(&mut self, layer: impl Layer) {
+        self.state.add_layer(self.key, Box::new(layer));
+    }
+
+    /// What a layer tells about the connection, such as the version and certificates of TLS.
+    /// `None` if no layer tells a `T`.
+    #[must_use]
+    pub fn layer_info<T: Any>(&self) -> Option<&T> {
+        self.slot().layered()?.stack.info()
     }
 
     /// All that can be told of the connection, to be kept.

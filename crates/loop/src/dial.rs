@@ -5,7 +5,7 @@ use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, NO_LISTENER, Slot, Stage}
 use crate::state::{Install, Life, LoopState};
 use crate::turn::Loop;
 use crate::turn::order::Order;
-use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId};
+use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId, Layers};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions, Scheme};
 use std::io;
 use std::net::Ipv4Addr;
@@ -34,9 +34,29 @@ impl Cx<'_> {
         address: &Address,
         state: H::State,
     ) -> Result<ConnId, Full> {
-        assert!(!address.is_datagram(), "{address} is a datagram address");
         let is_plain = address.scheme() != Scheme::Tls;
         assert!(is_plain, "{address} needs its layer: dial with mainspring_tls::connect");
+        self.connect_layered(host, address, state, Layers::new())
+    }
+
+    /// As [`connect`](Cx::connect), with layers on the connection: `on_connected` follows when they
+    /// are open, within the same [`Limits::dial_timeout`](crate::Limits::dial_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Cx::connect).
+    ///
+    /// # Panics
+    ///
+    /// As for [`connect`](Cx::connect).
+    pub fn connect_layered<H: Handler>(
+        &mut self,
+        host: HostId<H>,
+        address: &Address,
+        state: H::State,
+        layers: Layers,
+    ) -> Result<ConnId, Full> {
+        assert!(!address.is_datagram(), "{address} is a datagram address");
         self.state.check_host(host);
         let loop_ = &mut *self.state;
         if loop_.life >= Life::Stopping || !loop_.shared.reserve_connection() {
@@ -49,6 +69,9 @@ impl Cx<'_> {
         conn.active = until;
         conn.extra().dial_options = address.listen_options().socket.clone();
         conn.idle_ms = loop_.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
+        if !layers.is_empty() {
+            conn.put_on(layers, until);
+        }
         let key = loop_.slots.insert(Slot::Conn(conn));
         loop_.count_in();
         loop_.keep_guard(key);

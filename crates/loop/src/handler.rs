@@ -34,11 +34,11 @@ pub trait Handler: 'static {
         Action::Continue
     }
 
-    /// A connection was accepted. What is appended to [`Conn::out`] is sent before anything is
+    /// A connection was accepted, and its layers, if it has any, are open. What is appended to [`Conn::out`] is sent before anything is
     /// read, also when it is refused.
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Self::State>;
 
-    /// A connection that this handler dialled is up; its state is the one given to [`Cx::connect`].
+    /// A connection that this handler dialled is up, and its layers, if it has any, are open; its state is the one given to [`Cx::connect`].
     fn on_connected(&mut self, state: &mut Self::State, conn: &mut Conn<'_>) -> Action {
         let _ = (state, conn);
         Action::Continue
@@ -72,6 +72,12 @@ pub trait Handler: 'static {
 
     /// Unsent output had been over its high mark and has come down to its low mark.
     fn on_drained(&mut self, state: &mut Self::State, conn: &mut Conn<'_>) -> Action {
+        let _ = (state, conn);
+        Action::Continue
+    }
+
+    /// A layer that was put on with [`Conn::add_layer`] has agreed with the peer and is open.
+    fn on_layered(&mut self, state: &mut Self::State, conn: &mut Conn<'_>) -> Action {
         let _ = (state, conn);
         Action::Continue
     }
@@ -154,7 +160,8 @@ pub enum Action {
     Yield,
     /// Deliver no more input until [`Cx::resume`].
     Pause,
-    /// Take the connection out of the loop and hand it to `on_detach`.
+    /// Take the connection out of the loop and hand it to `on_detach`. One with layers that still
+    /// take part cannot be: it is closed.
     Detach,
     /// Close the connection in good order.
     Close,

@@ -62,6 +62,11 @@ pub struct Limits {
     pub write_timeout: Option<Duration>,
     /// Time in which an outgoing connection must be up. Default 10 s.
     pub dial_timeout: Duration,
+    /// Time in which the layers of an accepted connection, or one put on later, must agree with the
+    /// peer; for a dialled connection that is part of `dial_timeout`. Beyond it the connection is
+    /// closed with [`CloseReason::HandshakeTimeout`](crate::CloseReason::HandshakeTimeout). Default
+    /// 10 s.
+    pub handshake_timeout: Duration,
     /// How long a closed connection waits for its peer's end of stream, so that the last reply is
     /// not destroyed by a reset when the peer is still sending. Default 2 s.
     pub linger: Duration,
@@ -86,6 +91,7 @@ impl Default for Limits {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             dial_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(2),
         }
     }

@@ -14,7 +14,7 @@ use crate::slab::Slab;
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
 use crate::turn::order::Order;
-use crate::{CloseReason, ConnId, Handler, HostId, Limits, SendOutcome};
+use crate::{CloseReason, ConnId, Handler, HostId, Layers, Limits, SendOutcome};
 use bytes::Bytes;
 use mainspring_io::Key;
 use std::any::{Any, TypeId};
@@ -112,6 +112,8 @@ pub(crate) struct ListenerInfo {
     pub(crate) key: Option<Key>,
     /// Accepted sockets are shared out by this loop, not by the kernel.
     pub(crate) shared_out: bool,
+    /// Makes the layers of each accepted connection.
+    pub(crate) layers: Option<Box<dyn FnMut() -> Layers>>,
 }
 
 /// What a timer is for.
@@ -309,9 +311,16 @@ impl LoopState {
             self.dirty.push(key);
         }
         self.hosts[conn.host as usize].has_output = true;
-        if conn.outbox.len() > self.limits.output_max {
+        if conn.unsent() > self.limits.output_max {
             conn.abort_slow();
             return Self::nowhere(&mut self.overflow, &self.counters);
+        }
+        if conn.flags.has(Flags::LAYERED) {
+            let layers = conn.layered_mut().expect("layered connections have layers");
+            if layers.plain.capacity() == 0 {
+                layers.plain = self.spare.take();
+            }
+            return &mut layers.plain;
         }
         if !conn.outbox.has_buffer() {
             conn.outbox.give_spare(self.spare.take());
@@ -344,14 +353,15 @@ impl LoopState {
                 return self.complete_as_closed(done);
             }
         };
-        if conn.outbox.len() + bytes.len() > output_max && !conn.outbox.is_empty() {
+        let unsent = conn.unsent();
+        if unsent + bytes.len() > output_max && unsent > 0 {
             self.counters.dropped_slow_bytes.add(bytes.len() as u64);
             self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
             return self.complete_as_closed(done);
         }
-        self.spare.push_shared(&mut conn.outbox, bytes);
+        conn.append_shared(bytes, &mut self.spare);
         if let Some(done) = done {
-            let position = conn.stats.bytes_out + conn.outbox.len() as u64;
+            let position = conn.position();
             conn.extra().completions.push_back((position, done));
         }
         let host = conn.host as usize;
@@ -382,7 +392,7 @@ impl LoopState {
     /// Brings the loop's sum of buffered bytes up to date with one connection.
     pub(crate) fn recount(&mut self, key: Key) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        conn.recount(conn.outbox.len(), &mut self.buffered);
+        conn.recount(conn.unsent(), &mut self.buffered);
     }
 
     /// Sees to it that the guard of a connection fires no later than its deadline.

@@ -76,12 +76,22 @@ loop_stats! {
     refused,
     /// Connections that ended after they had been accepted or dialled.
     closed,
+    /// Connections that ended before their layers were open.
+    handshakes_failed,
     /// Failed attempts to accept, of which lack of descriptors is the usual reason.
     accept_errors,
     /// Bytes received from connections.
     bytes_in,
     /// Bytes that connections have sent.
     bytes_out,
+    /// Bytes that layers took from the wire; part of `bytes_in`.
+    layer_wire_in,
+    /// Bytes that layers handed up to handlers in exchange.
+    layer_plain_in,
+    /// Bytes of handlers that layers took over.
+    layer_plain_out,
+    /// Bytes that layers gave to the wire in exchange.
+    layer_wire_out,
     /// Deliveries of bytes to handlers.
     deliveries,
     /// Send orders given to the driver for connections.
@@ -137,8 +147,13 @@ impl ServerStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
-    /// Bytes received.
+    /// Bytes received from the socket.
     pub bytes_in: u64,
     /// Bytes handed to the kernel for good.
     pub bytes_out: u64,
+    /// Bytes received for the handler: `bytes_in`, save where layers made other bytes of them.
+    pub plain_in: u64,
+    /// Bytes of the handler's that were sent: `bytes_out`, save where layers made other bytes of
+    /// them. With layers exact when nothing is unsent.
+    pub plain_out: u64,
 }

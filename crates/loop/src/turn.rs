@@ -14,6 +14,7 @@ pub(crate) mod core;
 pub(crate) mod delivery;
 mod dispatch;
 mod flush;
+pub(crate) mod layers;
 mod life;
 pub(crate) mod order;
 

@@ -24,7 +24,7 @@ fn a_handler_that_yields_is_called_once_a_turn_until_nothing_is_left() {
     let (log, turns) = (Log::new(), Arc::new(Mutex::new(Vec::new())));
     let (log_there, turns_there) = (log.clone(), turns.clone());
     let running =
-        start_with(Server::builder(), &[TCP], { move || byte_by_byte(&log_there, &turns_there) });
+        start_with(Server::builder(), &[TCP], move || byte_by_byte(&log_there, &turns_there));
     let mut client = Client::tcp(inet(&running));
     let sent: Vec<u8> = (0..500u32).map(|number| number as u8).collect();
     client.send(&sent);

@@ -54,9 +54,9 @@ pub use mainspring_io::{
 pub use mainspring_loop::{
     Action, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster, CloseReason,
     Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full, Handle, Handler,
-    HostId, Input, Limits, LoopStats, Loops, Opened, Remote, Running, SendOutcome, Server,
-    ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SlowPolicy, SystemError, Targets, Tick,
-    TimerId, serve, simple,
+    HostId, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, LoopStats, Loops,
+    Opened, Remote, Running, SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard,
+    SimLoop, SlowPolicy, SystemError, Targets, Tick, TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;

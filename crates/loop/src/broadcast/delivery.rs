@@ -2,8 +2,8 @@
 
 use crate::CloseReason;
 use crate::broadcast::channel::Channel;
-use crate::broadcast::lane::Verdict;
-use crate::conn::slot::{ConnSlot, Extra, Flags, Slot, Stage};
+use crate::broadcast::lane::{Lanes, Verdict};
+use crate::conn::slot::{ConnSlot, Flags, Slot, Stage};
 use crate::state::{Alarm, LoopState};
 use bytes::Bytes;
 use mainspring_io::Key;
@@ -31,13 +31,14 @@ impl LoopState {
                 return true;
             }
         };
-        let lane = conn.extra.get_or_insert_default().lanes.of(channel);
-        if !lane.is_clear(bytes.len(), conn.outbox.len(), self.limits.output_max) {
+        let unsent = conn.unsent();
+        let lane = conn.extra().lanes.of(channel);
+        if !lane.is_clear(bytes.len(), unsent, self.limits.output_max) {
             return false;
         }
-        self.spare.push_shared(&mut conn.outbox, bytes.clone());
-        let unsent = conn.outbox.len();
-        lane.note_handed(conn.stats.bytes_out + unsent as u64, home);
+        conn.append_shared(bytes.clone(), &mut self.spare);
+        let (unsent, end) = (conn.unsent(), conn.position());
+        conn.extra().lanes.of(channel).note_handed(end, home);
         // Many messages may come in one turn: what they fill shows before the next flush.
         conn.recount(unsent, &mut self.buffered);
         self.hosts[conn.host as usize].has_output = true;
@@ -58,8 +59,8 @@ impl LoopState {
         let late_at = deadline.map_or(u64::MAX, |deadline| self.tick_after(deadline));
         let memory = self.memory_max.saturating_sub(self.buffered);
         let home = self.index;
-        let verdict = self.change_lanes(key, |_, extra| {
-            extra.lanes.of(channel).queue(bytes.clone(), late_at, memory, home)
+        let verdict = self.change_lanes(key, |_, lanes| {
+            lanes.of(channel).queue(bytes.clone(), late_at, memory, home)
         });
         match verdict {
             Some(Verdict::Waits) => self.arm_late(key),
@@ -74,14 +75,11 @@ impl LoopState {
     pub(crate) fn feed(&mut self, key: Key) {
         let (home, now, output_max) = (self.index, self.tick(), self.limits.output_max);
         let mut spare = std::mem::take(&mut self.spare);
-        self.change_lanes(key, |conn, extra| {
-            extra.lanes.drop_late(now, home);
-            while let Some((lane, bytes)) =
-                extra.lanes.take_next(conn.outbox.len(), output_max, home)
-            {
-                spare.push_shared(&mut conn.outbox, bytes);
-                let end = conn.stats.bytes_out + conn.outbox.len() as u64;
-                extra.lanes.note_handed(lane, end, home);
+        self.change_lanes(key, |conn, lanes| {
+            lanes.drop_late(now, home);
+            while let Some((lane, bytes)) = lanes.take_next(conn.unsent(), output_max, home) {
+                conn.append_shared(bytes, &mut spare);
+                lanes.note_handed(lane, conn.position(), home);
             }
         });
         self.spare = spare;
@@ -98,9 +96,9 @@ impl LoopState {
     /// The alarm of a connection for what is too late.
     pub(crate) fn late(&mut self, key: Key) {
         let (home, now) = (self.index, self.tick());
-        self.change_lanes(key, |_, extra| {
-            (extra.lanes.alarm, extra.lanes.alarm_at) = (None, u64::MAX);
-            extra.lanes.drop_late(now, home);
+        self.change_lanes(key, |_, lanes| {
+            (lanes.alarm, lanes.alarm_at) = (None, u64::MAX);
+            lanes.drop_late(now, home);
         });
         self.arm_late(key);
         // An end of the stream may have waited for what has just been dropped.
@@ -123,9 +121,11 @@ impl LoopState {
     }
 
     /// A connection has ended: what it had not sent is accounted for. Its outbox is gone.
-    pub(crate) fn end_lanes(&mut self, conn: &ConnSlot, extra: &mut Extra) {
+    pub(crate) fn end_lanes(&mut self, conn: &mut ConnSlot) {
+        let sent = conn.sent_position();
+        let Some(extra) = &mut conn.extra else { return };
         let mut lanes = std::mem::take(&mut extra.lanes);
-        lanes.land(conn.stats.bytes_out, self.index);
+        lanes.land(sent, self.index);
         self.buffered -= lanes.waiting_bytes();
         if let Some(alarm) = lanes.alarm.take() {
             self.timers.cancel(alarm);
@@ -137,20 +137,20 @@ impl LoopState {
     fn change_lanes<T>(
         &mut self,
         key: Key,
-        change: impl FnOnce(&mut ConnSlot, &mut Extra) -> T,
+        change: impl FnOnce(&mut ConnSlot, &mut Lanes) -> T,
     ) -> Option<T> {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return None };
-        let mut extra = conn.extra.take()?;
-        let before = extra.lanes.waiting_bytes();
-        let outcome = change(conn, &mut extra);
-        conn.recount(conn.outbox.len(), &mut self.buffered);
-        self.buffered = self.buffered + extra.lanes.waiting_bytes() - before;
-        if extra.lanes.has_waiting() {
+        let mut lanes = std::mem::take(&mut conn.extra.as_mut()?.lanes);
+        let before = lanes.waiting_bytes();
+        let outcome = change(conn, &mut lanes);
+        conn.recount(conn.unsent(), &mut self.buffered);
+        self.buffered = self.buffered + lanes.waiting_bytes() - before;
+        if lanes.has_waiting() {
             conn.flags.set(Flags::QUEUED);
         } else {
             conn.flags.clear(Flags::QUEUED);
         }
-        conn.extra = Some(extra);
+        conn.extra().lanes = lanes;
         Some(outcome)
     }
 }
@@ -163,8 +163,9 @@ impl ConnSlot {
 
     /// Accounts for the messages whose last byte has left.
     pub(crate) fn land(&mut self, home: u16) {
-        if let Some(extra) = &mut self.extra {
-            extra.lanes.land(self.stats.bytes_out, home);
+        if self.extra.is_some() {
+            let sent = self.sent_position();
+            self.extra().lanes.land(sent, home);
         }
     }
 }

@@ -33,8 +33,8 @@ impl ConnInfo {
             peer: conn.ends.peer(),
             local: conn.ends.local(),
             listener: (conn.listener != NO_LISTENER).then_some(conn.listener.into()),
-            stats: conn.stats,
-            out_bytes: conn.outbox.len(),
+            stats: conn.stats(),
+            out_bytes: conn.unsent(),
         }
     }
 }

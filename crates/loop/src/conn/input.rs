@@ -68,7 +68,7 @@ impl<'a> Input<'a> {
     }
 
     /// Asks not to be called again before at least `count` bytes beyond the unconsumed ones have
-    /// arrived (or the stream has ended). Holds until the next delivery.
+    /// arrived, or 4 GiB wait, or the stream has ended. Holds until the next delivery.
     pub fn need(&mut self, count: NonZeroUsize) {
         self.need = count.get();
     }

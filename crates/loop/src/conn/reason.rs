@@ -1,5 +1,6 @@
 //! Why a connection ended.
 
+use crate::LayerFault;
 use std::fmt;
 use std::io;
 
@@ -23,6 +24,8 @@ pub enum CloseReason {
     WriteTimeout,
     /// An outgoing connection was not up in time.
     DialTimeout,
+    /// The layers of the connection were not open in time.
+    HandshakeTimeout,
     /// The peer read so slowly that a limit on unsent output was passed.
     SlowConsumer,
     /// The handler left more input unconsumed than `Limits::input_max`.
@@ -37,6 +40,8 @@ pub enum CloseReason {
     FrameTimeout,
     /// A callback of the connection panicked.
     Panicked,
+    /// A layer of the connection could not go on.
+    Layer(&'static LayerFault),
     /// The socket broke, or could not be opened.
     Failed(SystemError),
 }
@@ -47,6 +52,7 @@ impl CloseReason {
         matches!(
             self,
             Self::Local
+                | Self::Layer(_)
                 | Self::FrameTooLong
                 | Self::FrameInvalid
                 | Self::ReadTimeout
@@ -96,6 +102,7 @@ impl fmt::Display for CloseReason {
             Self::IdleTimeout => "idle for too long",
             Self::WriteTimeout => "the peer took nothing for too long",
             Self::DialTimeout => "not connected in time",
+            Self::HandshakeTimeout => "its layers did not agree with the peer in time",
             Self::SlowConsumer => "the peer reads too slowly: output limit passed",
             Self::InputTooLong => "input limit passed",
             Self::FrameTooLong => "frame too long",
@@ -103,6 +110,7 @@ impl fmt::Display for CloseReason {
             Self::ReadTimeout => "nothing came in time",
             Self::FrameTimeout => "a frame was not whole in time",
             Self::Panicked => "a callback panicked",
+            Self::Layer(fault) => return fault.fmt(f),
             Self::Failed(error) => return io::Error::from(*error).fmt(f),
         };
         f.write_str(text)

@@ -1,10 +1,11 @@
 //! What the loop keeps for one socket.
 
+use crate::CloseReason;
 use crate::broadcast::lane::Lanes;
 use crate::conn::completion::Completion;
 use crate::conn::ends::Ends;
+use crate::layer::slot::Layered;
 use crate::timer::TimerId;
-use crate::{CloseReason, ConnStats};
 use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
 use std::collections::VecDeque;
 
@@ -21,9 +22,9 @@ pub(crate) struct ConnSlot {
     /// Unconsumed input, in front of what comes next.
     pub(crate) carry: Vec<u8>,
     /// No delivery before the carry has this length.
-    pub(crate) wanted: usize,
+    pub(crate) wanted: u32,
     pub(crate) ends: Ends,
-    pub(crate) stats: ConnStats,
+    pub(crate) passed: Passed,
     /// Tick of the last byte in either direction; while dialling or lingering, the tick by which
     /// that must be over.
     pub(crate) active: u64,
@@ -50,13 +51,22 @@ pub(crate) struct ConnSlot {
 pub(crate) struct Extra {
     /// User timers that have not fired.
     pub(crate) timers: Vec<TimerId>,
-    /// Sends to report when `stats.bytes_out` has reached the number.
+    /// Sends to report when `passed.bytes_out` has reached the number.
     pub(crate) completions: VecDeque<(u64, Completion)>,
     /// What broadcasters have sent to it.
     pub(crate) lanes: Lanes,
     /// Addresses still to be tried, last first.
     pub(crate) candidates: Vec<Addr>,
     pub(crate) dial_options: SocketOptions,
+    pub(crate) layers: Option<Box<Layered>>,
+}
+
+/// Bytes that have gone through the socket.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Passed {
+    pub(crate) bytes_in: u64,
+    /// Handed to the kernel for good.
+    pub(crate) bytes_out: u64,
 }
 
 /// How far a connection has come. It only goes down this list.
@@ -64,6 +74,8 @@ pub(crate) struct Extra {
 pub(crate) enum Stage {
     /// A dialled connection that is not up.
     Dialing,
+    /// Up, while its layers agree with the peer. An accepted one has no handler yet.
+    Handshaking,
     /// In use.
     Open,
     /// To be given away when the output has been sent.
@@ -140,6 +152,10 @@ impl Flags {
     pub(crate) const YIELDED: Self = Self(1 << 20);
     /// Messages of a broadcaster wait for room in the outbox.
     pub(crate) const QUEUED: Self = Self(1 << 24);
+    /// Bytes pass through layers.
+    pub(crate) const LAYERED: Self = Self(1 << 17);
+    /// A layer was put on that has not got what the handler has left for it.
+    pub(crate) const NEW_LAYER: Self = Self(1 << 18);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -185,7 +201,7 @@ impl ConnSlot {
             carry: Vec::new(),
             wanted: 0,
             ends,
-            stats: ConnStats::default(),
+            passed: Passed::default(),
             active: 0,
             idle_ms: 0,
             host,
@@ -231,6 +247,16 @@ impl ConnSlot {
         self.stage == Stage::Open
     }
 
+    /// Whether what it receives is of use: to its handler, or to layers that are not open yet.
+    pub(crate) fn takes_data(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Handshaking)
+    }
+
+    /// Whether it was accepted and no handler has heard of it.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.stage == Stage::Handshaking && self.listener != NO_LISTENER
+    }
+
     /// Whether output can leave: it is up, and not to be dropped.
     pub(crate) fn may_send(&self) -> bool {
         self.flags.has(Flags::UP) && self.stage < Stage::Aborting
@@ -242,8 +268,8 @@ impl ConnSlot {
         choked || self.flags.among(Flags::PAUSED.and(Flags::YIELDED)) != Flags::default()
     }
 
-    /// Whether it is open and its input flows: the driver receives, as it should, and neither end of
-    /// either stream is near.
+    /// Whether it is open and its input flows, as it comes: the driver receives, as it should, and
+    /// neither end of either stream is near.
     pub(crate) fn is_in_course(&self) -> bool {
         const WATCHED: Flags = Flags::RECEIVING
             .and(Flags::PAUSED)
@@ -251,7 +277,8 @@ impl ConnSlot {
             .and(Flags::CHOKED)
             .and(Flags::EOF)
             .and(Flags::FINISH)
-            .and(Flags::QUEUED);
+            .and(Flags::QUEUED)
+            .and(Flags::LAYERED);
         self.is_open() && self.flags.among(WATCHED) == Flags::RECEIVING
     }
 
@@ -266,7 +293,7 @@ impl ConnSlot {
 
     /// Whether fresh bytes can be delivered where they lie.
     pub(crate) fn takes_as_it_is(&self, fresh: &[u8]) -> bool {
-        self.carry.is_empty() && self.wanted <= fresh.len()
+        self.carry.is_empty() && self.wanted as usize <= fresh.len()
     }
 
     /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer
@@ -274,7 +301,7 @@ impl ConnSlot {
     pub(crate) fn wants_input(&self) -> bool {
         match self.stage {
             Stage::Open => !self.is_held(),
-            Stage::Closing | Stage::Lingering => true,
+            Stage::Handshaking | Stage::Closing | Stage::Lingering => true,
             _ => false,
         }
     }
@@ -284,15 +311,24 @@ impl ConnSlot {
         match self.stage {
             Stage::Dialing | Stage::Lingering => Some(self.active),
             Stage::Aborting | Stage::Ending => None,
-            Stage::Open | Stage::Detaching | Stage::Closing => {
-                if self.flags.has(Flags::WAITING) {
-                    write_timeout_ms.map(|timeout_ms| self.active.saturating_add(timeout_ms))
-                } else if self.stage == Stage::Open && self.idle_ms > 0 {
-                    Some(self.active + u64::from(self.idle_ms))
-                } else {
-                    None
-                }
+            Stage::Handshaking => self.handshake_deadline(),
+            Stage::Open if self.flags.has(Flags::LAYERED) => {
+                let handshake = self.handshake_deadline();
+                self.traffic_deadline(write_timeout_ms).into_iter().chain(handshake).min()
             }
+            Stage::Open | Stage::Detaching | Stage::Closing => {
+                self.traffic_deadline(write_timeout_ms)
+            }
+        }
+    }
+
+    fn traffic_deadline(&self, write_timeout_ms: Option<u64>) -> Option<u64> {
+        if self.flags.has(Flags::WAITING) {
+            write_timeout_ms.map(|timeout_ms| self.active.saturating_add(timeout_ms))
+        } else if self.stage == Stage::Open && self.idle_ms > 0 {
+            Some(self.active + u64::from(self.idle_ms))
+        } else {
+            None
         }
     }
 
@@ -307,16 +343,16 @@ impl ConnSlot {
         self.deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
     }
 
-    /// Whether all output is with the kernel.
+    /// Whether all output is with the kernel, and the layers have nothing to add.
     pub(crate) fn has_sent_everything(&self) -> bool {
         const LEFT: Flags = Flags::WAITING.and(Flags::QUEUED);
         self.outbox.is_empty() && self.flags.among(LEFT) == Flags::default()
     }
 
-    /// Brings the loop's sum of buffered bytes up to date with this connection, whose outbox holds
-    /// `unsent` bytes.
+    /// Brings the loop's sum of buffered bytes up to date with this connection, which has `unsent`
+    /// bytes of output.
     pub(crate) fn recount(&mut self, unsent: usize, buffered: &mut usize) {
-        let count = unsent + self.carry.len();
+        let count = unsent + self.unread();
         *buffered = *buffered + count - std::mem::replace(&mut self.counted, count);
     }
 

@@ -68,6 +68,7 @@ pub(crate) enum Event {
     Eof,
     Timer(TimerId),
     Drained,
+    Layered,
 }
 
 /// A handler and the states of its connections.
@@ -130,6 +131,7 @@ impl<H: Handler> Host for Hosted<H> {
             Event::Eof => self.handler.on_eof(state, conn),
             Event::Timer(id) => self.handler.on_timer(state, conn, id),
             Event::Drained => self.handler.on_drained(state, conn),
+            Event::Layered => self.handler.on_layered(state, conn),
         }
     }
 

@@ -4,7 +4,9 @@ use crate::conn::slot::{DatagramSlot, Flags, ListenerSlot, NO_LISTENER, Slot};
 use crate::handler::host::{Host, Hosted};
 use crate::server::prepared::SETUPS_DIFFER;
 use crate::state::{HostInfo, ListenerInfo, LoopState, Ticking};
-use crate::{Balance, BroadcastLimits, Broadcaster, Error, Handler, HostId, Limits, Remote};
+use crate::{
+    Balance, BroadcastLimits, Broadcaster, Error, Handler, HostId, Layers, Limits, Remote,
+};
 use mainspring_io::{Addr, Address, DatagramOutbox, Driver, Key, ListenOptions, Scheme};
 use std::any::TypeId;
 use std::io;
@@ -99,10 +101,41 @@ impl Shard<'_> {
         address: &Address,
         options: &ListenOptions,
     ) -> Result<Addr, Error> {
-        self.state.check_host(host);
         if address.scheme() == Scheme::Tls {
             return Err(Error::Misuse(TLS_NEEDS_A_LAYER));
         }
+        self.listen_at(host, address, options, None)
+    }
+
+    /// As [`listen_with`](Shard::listen_with), for connections with layers: `layers` is called for
+    /// each accepted connection, whose handler hears of it when they are open.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen_with`](Shard::listen_with).
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler, or the address is a datagram address.
+    pub fn listen_layered<H: Handler>(
+        &mut self,
+        host: HostId<H>,
+        address: &Address,
+        options: &ListenOptions,
+        layers: impl FnMut() -> Layers + 'static,
+    ) -> Result<Addr, Error> {
+        assert!(!address.is_datagram(), "{address} is a datagram address");
+        self.listen_at(host, address, options, Some(Box::new(layers)))
+    }
+
+    fn listen_at<H: Handler>(
+        &mut self,
+        host: HostId<H>,
+        address: &Address,
+        options: &ListenOptions,
+        layers: Option<Box<dyn FnMut() -> Layers>>,
+    ) -> Result<Addr, Error> {
+        self.state.check_host(host);
         let listener = u16::try_from(self.state.listeners.len()).unwrap_or(NO_LISTENER);
         if listener == NO_LISTENER {
             return Err(Error::Misuse("a server has at most 65,535 listeners"));
@@ -144,6 +177,7 @@ impl Shard<'_> {
             host: host.index,
             key,
             shared_out: !each_loop && self.loops() > 1,
+            layers,
         });
         Ok(addr)
     }

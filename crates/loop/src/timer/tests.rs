@@ -136,7 +136,7 @@ fn a_stale_id_does_not_touch_the_timer_in_its_place() {
 #[test]
 fn an_id_of_another_wheel_is_harmless() {
     let mut wheel = TimerWheel::<char>::new();
-    for index in [0, DUE, HEADS, u32::MAX] {
+    for index in [1, DUE, HEADS, u32::MAX].map(|index| NonZeroU32::new(index).unwrap()) {
         assert_eq!(wheel.cancel(TimerId { index, generation: 0 }), None);
     }
     wheel.invariants();

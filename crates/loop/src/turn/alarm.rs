@@ -44,6 +44,7 @@ impl Core {
             return self.state.keep_guard(key);
         }
         let waiting = conn.flags.has(Flags::WAITING);
+        let unlayered = conn.handshake_deadline().is_some_and(|deadline| deadline <= now);
         let (stage, reason) = match conn.stage {
             Stage::Dialing => (Stage::Aborting, CloseReason::DialTimeout),
             Stage::Lingering => {
@@ -51,6 +52,8 @@ impl Core {
                 conn.flags.set(Flags::EOF);
                 return self.state.mark_dirty(key);
             }
+            _ if unlayered && waiting => (Stage::Aborting, CloseReason::HandshakeTimeout),
+            _ if unlayered => (Stage::Closing, CloseReason::HandshakeTimeout),
             _ if waiting => (Stage::Aborting, CloseReason::WriteTimeout),
             _ => (Stage::Closing, CloseReason::IdleTimeout),
         };

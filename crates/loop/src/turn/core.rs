@@ -7,6 +7,7 @@ use crate::handler::host::{Event, Host};
 use crate::panic;
 use crate::server::shared::Control;
 use crate::state::{Install, LoopState};
+use crate::turn::layers::NOT_DETACHED;
 use crate::{Action, CloseReason, Conn, Cx};
 use mainspring_io::{Accepted, Key, OwnedStream};
 
@@ -68,6 +69,11 @@ impl Core {
                     self.state.mark_dirty(key);
                 }
             }
+            Action::Detach
+                if self.state.conn(key).is_some_and(|conn| conn.flags.has(Flags::LAYERED)) =>
+            {
+                self.layer_failed(key, &NOT_DETACHED);
+            }
             Action::Detach => self.state.escalate(key, Stage::Detaching, CloseReason::Local),
             Action::Close => {
                 let eof = self.state.conn(key).is_some_and(|conn| conn.flags.has(Flags::EOF));
@@ -81,7 +87,7 @@ impl Core {
 
     /// Keeps a connection's input for the next turn.
     #[cold]
-    fn yield_input(&mut self, key: Key) {
+    pub(crate) fn yield_input(&mut self, key: Key) {
         let Some(conn) = self.state.conn(key) else { return };
         if conn.flags.raise(Flags::YIELDED) {
             self.state.yielded.push(key);
@@ -111,7 +117,7 @@ impl Core {
             let place = self.hosts[host as usize].install(state);
             let conn = self.state.conn(key).expect("looked up above");
             (conn.host, conn.state, conn.wanted) = (host, place, 0);
-            let unsent = !conn.outbox.is_empty();
+            let unsent = conn.unsent() > 0;
             // What the delivery in progress leaves unconsumed is not in the carry yet.
             self.state.owe(key, Flags::REDELIVER);
             if unsent {
@@ -129,14 +135,31 @@ impl Core {
     /// A connection for one of this loop's handlers: asks it, and orders the driver to take it in.
     pub(crate) fn open(&mut self, listener: u16, accepted: Accepted) {
         let Accepted { stream, peer, local } = accepted;
+        let Some(layers) = self.layers_of(listener) else { return };
         let host = self.state.listeners[usize::from(listener)].host;
-        let mut conn = ConnSlot::new(host, listener, Ends::new(peer, local), Stage::Open);
+        let layered = !layers.is_empty();
+        let stage = if layered { Stage::Handshaking } else { Stage::Open };
+        let mut conn = ConnSlot::new(host, listener, Ends::new(peer, local), stage);
         conn.flags.set(Flags::UP);
         conn.active = self.state.tick();
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
+        if layered {
+            let deadline = self.state.tick_after(self.state.limits.handshake_timeout);
+            conn.put_on(layers, deadline);
+        }
         let key = self.state.slots.insert(Slot::Conn(conn));
         self.state.count_in();
         self.state.orders.push_back(crate::turn::order::Order::Adopt { key, stream });
+        self.state.mark_dirty(key);
+        if layered {
+            return self.rise(key, &mut []);
+        }
+        self.let_in(key);
+    }
+
+    /// Asks the handler of an accepted connection.
+    pub(crate) fn let_in(&mut self, key: Key) {
+        let Some(host) = self.state.conn(key).map(|conn| conn.host) else { return };
         let id = self.state.id_of(key);
         let opened = self.call(host, &id, |host, state| host.open(&mut Conn { state, key }));
         match opened {
@@ -157,7 +180,6 @@ impl Core {
             }
             None => self.state.escalate(key, Stage::Aborting, CloseReason::Panicked),
         }
-        self.state.mark_dirty(key);
     }
 
     /// The last of a connection: the driver has reported its end.
@@ -206,25 +228,32 @@ impl LoopState {
     fn forget_conn(&mut self, conn: &mut ConnSlot) {
         self.conns_open -= 1;
         self.shared.release_connection(self.index);
-        let up = conn.flags.has(Flags::UP);
-        if conn.state != STATELESS && up {
+        let opened = conn.layered().is_none_or(|layers| layers.opened);
+        if conn.state != STATELESS && conn.flags.has(Flags::UP) && opened {
             self.counters.closed.add(1);
         }
+        if conn.flags.has(Flags::UP) && !opened {
+            let refused =
+                matches!(conn.reason, Some(CloseReason::Layer(fault)) if fault.is_refusal());
+            let counter =
+                if refused { &self.counters.refused } else { &self.counters.handshakes_failed };
+            counter.add(1);
+        }
         self.buffered -= conn.counted;
-        let unsent = conn.outbox.len() as u64;
+        let unsent = conn.unsent() as u64;
         match conn.reason {
             Some(CloseReason::SlowConsumer) => self.counters.dropped_slow_bytes.add(unsent),
             _ => self.counters.dropped_closed_bytes.add(unsent),
         }
-        self.counters.dropped_input_bytes.add(conn.carry.len() as u64);
+        self.counters.dropped_input_bytes.add(conn.unread() as u64);
         conn.outbox.discard();
         self.spare.give(std::mem::take(&mut conn.carry));
         self.spare.give_from(&mut conn.outbox);
         if let Some(guard) = conn.guard.take() {
             self.timers.cancel(guard);
         }
-        if let Some(mut extra) = conn.extra.take() {
-            self.end_lanes(conn, &mut extra);
+        self.end_lanes(conn);
+        if let Some(extra) = conn.extra.take() {
             for timer in &extra.timers {
                 self.timers.cancel(*timer);
             }

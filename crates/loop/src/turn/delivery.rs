@@ -62,7 +62,7 @@ impl Core {
     #[inline(never)]
     pub(crate) fn deliver_joined(&mut self, to: Delivery, fresh: &[u8]) {
         let Some(conn) = self.state.conn(to.key) else { return };
-        let (mut carry, wanted) = (std::mem::take(&mut conn.carry), conn.wanted);
+        let (mut carry, wanted) = (std::mem::take(&mut conn.carry), conn.wanted as usize);
         if carry.capacity() == 0 {
             carry = self.state.spare.take();
         }
@@ -94,7 +94,8 @@ impl Core {
         let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
         let Some(conn) = self.state.conn(from.key) else { return };
         // What the giver had asked for says nothing about the taker.
-        conn.wanted = if from.is_to_handler_of(conn) { wanted } else { 0 };
+        let wanted = if from.is_to_handler_of(conn) { wanted } else { 0 };
+        conn.wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let (len, counted) = (carry.len(), conn.counted);
         if len == 0 {
             if carry.capacity() > 0 {
@@ -110,7 +111,7 @@ impl Core {
             }
             conn.carry = carry;
             // A handler that stops because it is choked leaves input with every right.
-            let choked = conn.outbox.len() > output_high || conn.flags.has(Flags::CHOKED);
+            let choked = conn.unsent() > output_high || conn.flags.has(Flags::CHOKED);
             if len > input_max && conn.is_open() && !choked {
                 self.state.escalate(from.key, Stage::Closing, CloseReason::InputTooLong);
             }

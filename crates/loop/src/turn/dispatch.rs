@@ -7,6 +7,7 @@ use crate::remote::post::Post;
 use crate::state::Life;
 use crate::turn::core::Core;
 use crate::turn::delivery::Delivery;
+use crate::turn::layers::ENDED_EARLY;
 use crate::turn::order::Order;
 use crate::{Action, CloseReason, Cx, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
@@ -49,33 +50,37 @@ impl Sink for Core {
 
     fn connected(&mut self, key: Key, local: Addr) {
         self.state.traffic = true;
-        let now = self.state.tick();
         let Some(conn) = self.state.conn(key) else { return self.stale() };
         if conn.stage != Stage::Dialing {
             return;
         }
         conn.ends = Ends::new(conn.ends.peer(), local);
-        (conn.stage, conn.active) = (Stage::Open, now);
         conn.flags.set(Flags::UP);
-        self.state.counters.dialled.add(1);
-        self.state.keep_guard(key);
-        self.state.mark_dirty(key);
-        self.event(key, Event::Connected);
+        if conn.flags.has(Flags::LAYERED) {
+            conn.stage = Stage::Handshaking;
+            self.state.keep_guard(key);
+            self.state.mark_dirty(key);
+            return self.rise(key, &mut []);
+        }
+        self.dialled(key);
     }
 
     fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow {
         let state = &mut self.state;
         state.traffic = true;
         let conn = match state.slots.get_mut(key) {
-            Some(Slot::Conn(conn)) if conn.is_open() => conn,
+            Some(Slot::Conn(conn)) if conn.takes_data() => conn,
             _ => return self.data_too_late(key, bytes),
         };
         if !conn.flags.has(Flags::WAITING) {
             // What the peer says is no progress of a write that waits for it to read.
             conn.active = state.tick;
         }
-        conn.stats.bytes_in += bytes.len() as u64;
+        conn.passed.bytes_in += bytes.len() as u64;
         state.counters.bytes_in.add(bytes.len() as u64);
+        if conn.flags.has(Flags::LAYERED) {
+            return self.data_through_layers(key, bytes);
+        }
         if conn.is_held() {
             // What the driver had taken before it heard of the stop (D3).
             return self.hold(key, bytes);
@@ -123,10 +128,11 @@ impl Sink for Core {
     fn eof(&mut self, key: Key) {
         self.state.traffic = true;
         let Some(conn) = self.state.conn(key) else { return self.stale() };
-        conn.flags.set(Flags::EOF);
-        conn.wanted = 0;
-        self.state.mark_dirty(key);
-        self.state.owe(key, Flags::EOF_OWED);
+        if conn.stage == Stage::Handshaking {
+            conn.flags.set(Flags::EOF);
+            return self.layer_failed(key, &ENDED_EARLY);
+        }
+        self.input_ended(key);
     }
 
     fn sent(&mut self, key: Key, bytes: usize) {
@@ -136,14 +142,14 @@ impl Sink for Core {
             Some(Slot::Conn(conn)) => {
                 conn.flags.clear(Flags::WAITING);
                 conn.active = state.tick;
-                conn.note_choking(conn.outbox.len(), state.limits.output_high);
+                conn.note_choking(conn.unsent(), state.limits.output_high);
                 if bytes > 0 {
                     conn.outbox.landed(bytes);
-                    conn.stats.bytes_out += bytes as u64;
+                    conn.passed.bytes_out += bytes as u64;
                     state.counters.bytes_out.add(bytes as u64);
                     conn.land(state.index);
                 }
-                let unsent = conn.outbox.len();
+                let unsent = conn.unsent();
                 conn.recount(unsent, &mut state.buffered);
                 let idle = unsent == 0 && state.life == Life::Running;
                 if idle && conn.is_settled(state.write_timeout_ms) {
@@ -188,6 +194,16 @@ impl Sink for Core {
 }
 
 impl Core {
+    /// The peer will send nothing more, by the socket's word or a layer's.
+    pub(crate) fn input_ended(&mut self, key: Key) {
+        let Some(conn) = self.state.conn(key) else { return };
+        if conn.flags.raise(Flags::EOF) {
+            conn.wanted = 0;
+            self.state.owe(key, Flags::EOF_OWED);
+        }
+        self.state.mark_dirty(key);
+    }
+
     fn stale(&mut self) {
         self.state.counters.stale_events.add(1);
     }
@@ -212,7 +228,7 @@ impl Core {
     pub(crate) fn flow(&mut self, key: Key) -> Flow {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
-        conn.note_choking(conn.outbox.len(), output_high);
+        conn.note_choking(conn.unsent(), output_high);
         if conn.wants_input() {
             return Flow::Continue;
         }
@@ -230,7 +246,7 @@ impl Core {
         self.deliver_joined(delivery, &[]);
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return };
-        conn.note_choking(conn.outbox.len(), output_high);
+        conn.note_choking(conn.unsent(), output_high);
         if !conn.wants_input() {
             self.state.mark_dirty(key);
         }
@@ -297,8 +313,14 @@ impl Core {
             // What is owed of the input waits for `resume` or for the output to drain.
             return;
         }
-        if conn.flags.take(Flags::REDELIVER) && !conn.carry.is_empty() {
-            self.redeliver(key);
+        if conn.flags.take(Flags::REDELIVER) {
+            let layered = conn.flags.has(Flags::LAYERED);
+            if !conn.carry.is_empty() && !conn.flags.has(Flags::NEW_LAYER) {
+                self.redeliver(key);
+            }
+            if layered {
+                self.rise_again(key);
+            }
         }
         self.pending_eof(key);
     }
@@ -317,6 +339,9 @@ impl Core {
             }
         }
         self.take_owed(key, Flags::EOF_OWED);
+        if !self.layers_allow_eof(key) {
+            return;
+        }
         self.event(key, Event::Eof);
         self.state.mark_dirty(key);
     }

@@ -137,12 +137,17 @@ impl<D: Driver> Loop<D> {
         if conn.stage == Stage::Open && !conn.flags.has(Flags::FINISH) {
             return;
         }
+        if !conn.flags.has(Flags::WAITING) && conn.owes_to_layers() {
+            // The layers have to see that the stream ends.
+            return state.mark_dirty(key);
+        }
+        let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
         let everything_sent = conn.has_sent_everything();
         let eof = conn.flags.has(Flags::EOF);
         // Closing a socket on which the peer is still sending resets the connection, and the reset
         // can overtake the last reply. Only what the peer may be waiting for is worth the patience.
         let may_read = conn.reason.is_some_and(CloseReason::lets_the_peer_read);
-        let lingers = may_read && conn.stats.bytes_out > 0 && !eof;
+        let lingers = may_read && conn.passed.bytes_out > 0 && !eof;
         match conn.stage {
             Stage::Detaching if everything_sent => {
                 conn.stage = Stage::Ending;
@@ -228,6 +233,14 @@ impl crate::state::LoopState {
             Some(Slot::Conn(conn)) => conn,
             _ => return Sent::NotStream,
         };
+        if conn.flags.has(Flags::LAYERED) {
+            conn.note_choking(conn.unsent(), self.limits.output_high);
+            self.wrap(key);
+            conn = match self.slots.get_mut(key) {
+                Some(Slot::Conn(conn)) => conn,
+                _ => return Sent::NotStream,
+            };
+        }
         conn.flags.clear(Flags::DIRTY);
         if !conn.may_send() {
             return Sent::Unsettled;
@@ -261,7 +274,7 @@ impl crate::state::LoopState {
                 }
             }
             let sent = (before - unsent) as u64;
-            conn.stats.bytes_out += sent;
+            conn.passed.bytes_out += sent;
             self.counters.bytes_out.add(sent);
             self.counters.sends.add(1);
             // The time for a write counts from here, also if the kernel takes nothing at first.
@@ -302,7 +315,7 @@ impl crate::state::LoopState {
     fn complete_sends(&mut self, key: Key) {
         loop {
             let Some(conn) = self.conn(key) else { return };
-            let sent = conn.stats.bytes_out;
+            let sent = conn.sent_position();
             let Some(extra) = &mut conn.extra else { return };
             match extra.completions.front() {
                 Some((position, _)) if *position <= sent => {}
@@ -319,7 +332,7 @@ impl crate::state::LoopState {
         let crowded = self.buffered > self.memory_max;
         let output_max = self.limits.output_max;
         let Some(conn) = self.conn(key) else { return };
-        let unsent = conn.outbox.len();
+        let unsent = conn.unsent();
         if unsent > output_max || (crowded && unsent > low) {
             return self.escalate(key, Stage::Aborting, CloseReason::SlowConsumer);
         }
@@ -334,10 +347,10 @@ impl crate::state::LoopState {
     /// elsewhere is done.
     fn close_if_done(&mut self, key: Key) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.is_open()
-            && conn.outbox.is_empty()
+        if (conn.is_open() || conn.is_unheard())
+            && conn.unsent() == 0
             && !conn.flags.has(Flags::QUEUED)
-            && conn.carry.is_empty()
+            && conn.unread() == 0
             && !conn.flags.has(Flags::BUSY)
         {
             conn.escalate(Stage::Closing, CloseReason::Shutdown);

@@ -8,12 +8,14 @@ mod log;
 mod probe;
 mod process;
 mod reached;
+mod seal;
 
 pub(crate) use client::Client;
 pub(crate) use log::Log;
 pub(crate) use probe::{Probe, Tag};
 pub(crate) use process::{CpuTime, TempDir};
 pub(crate) use reached::Reached;
+pub(crate) use seal::{CUT, NOT_SEALED, Seal, SealInfo, seal, unseal};
 
 use mainspring_io::Addr;
 use mainspring_loop::{Handle, Handler, LoopStats, Running, Server, ServerBuilder, ServerStats};

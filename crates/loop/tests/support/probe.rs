@@ -64,6 +64,7 @@ probe! {
     eof: fn(&mut Conn<'_>) -> Action,
     timer: fn(&mut Conn<'_>, TimerId) -> Action,
     drained: fn(&mut Conn<'_>) -> Action,
+    layered: fn(&mut Conn<'_>) -> Action,
     close: fn(&mut Cx<'_>, ConnId, CloseReason),
     detach: fn(Detached),
     datagram: fn(&mut Datagram<'_>, &Addr, &mut [u8]) -> Action,
@@ -140,6 +141,11 @@ impl Handler for Probe {
     fn on_drained(&mut self, tag: &mut Tag, conn: &mut Conn<'_>) -> Action {
         self.log.add(format!("drained {}", tag.number));
         self.drained.as_mut().map_or(Action::Continue, |drained| drained(conn))
+    }
+
+    fn on_layered(&mut self, tag: &mut Tag, conn: &mut Conn<'_>) -> Action {
+        self.log.add(format!("layered {}", tag.number));
+        self.layered.as_mut().map_or(Action::Continue, |layered| layered(conn))
     }
 
     fn on_close(&mut self, tag: Tag, id: ConnId, cx: &mut Cx<'_>, reason: CloseReason) {
