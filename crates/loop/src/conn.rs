@@ -173,6 +173,17 @@ impl Conn<'_> {
         self.state.keep_guard(self.key);
     }
 
+    /// Gives a connection that is being dialled this long from now on, in place of
+    /// [`Limits::dial_timeout`](crate::Limits::dial_timeout). Nothing if it is up.
+    pub fn set_dial_timeout(&mut self, timeout: Duration) {
+        let until = self.state.tick_after(timeout);
+        let slot = self.slot_mut();
+        if slot.stage == Stage::Dialing {
+            slot.active = until;
+            self.state.keep_guard(self.key);
+        }
+    }
+
     /// Changes socket options before the next byte leaves. A refusal is logged at debug level.
     pub fn set_options(&mut self, options: SocketOptions) {
         self.state.orders.push_back(Order::SetOptions { key: self.key, options });

@@ -31,7 +31,7 @@
 //! | keep state for each connection | [`Handler::State`], made in [`Handler::on_open`] |
 //! | answer UDP | [`Shard::listen`] on `udp://..`, [`Handler::on_datagram`] |
 //! | do something later, or regularly | [`Conn::set_timer`], [`Handler::on_tick`] |
-//! | dial | [`Cx::connect`]; from a script, [`client::Client`] |
+//! | dial | [`Cx::connect`]; and keep it up, [`Reconnect`]; from a script, [`client::Client`] |
 //! | reach a connection from another thread | [`Remote`] |
 //! | send the same to many, some of whom read slowly | [`Broadcaster`], by [`Remote::broadcaster`] |
 //! | do blocking work | [`Cx::offload`] |
@@ -52,11 +52,12 @@ pub use mainspring_io::{
     OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
 pub use mainspring_loop::{
-    Action, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster, CloseReason,
-    Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full, Handle, Handler,
-    HostId, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, LoopStats, Loops,
-    Opened, Remote, Running, SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard,
-    SimLoop, SlowPolicy, SystemError, Targets, Tick, TimerId, serve, simple,
+    Action, Backoff, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster,
+    CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full, Handle,
+    Handler, HostId, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, Link,
+    LinkChange, LinkId, LinkStatus, LoopStats, Loops, Opened, Reconnect, Remote, Retry, Running,
+    SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SlowPolicy,
+    SystemError, Targets, Tick, TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_wire as wire;
