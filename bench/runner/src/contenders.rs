@@ -24,6 +24,8 @@ pub(crate) enum Role {
     /// The least that the kernel allows; the first one of a case is what all are compared with.
     Floor,
     Ours(Driver),
+    /// Ours, with a future per connection in place of callbacks.
+    Tasks(Driver),
     Peer,
 }
 
@@ -71,6 +73,13 @@ impl Server {
         Self { is_crowd, ..Self::new(name.to_owned(), Role::Peer, Start::Own(name)) }
     }
 
+    /// The tasks of ours, once with each driver.
+    pub(crate) fn tasks() -> [Self; 2] {
+        let servers = [("tasks-echo", Driver::Ready), ("tasks-echo-uring", Driver::Ring)];
+        servers
+            .map(|(name, driver)| Self::new(name.to_owned(), Role::Tasks(driver), Start::Own(name)))
+    }
+
     pub(crate) fn redis() -> Self {
         Self::new("redis-server".to_owned(), Role::Peer, Start::RedisServer)
     }
@@ -115,6 +124,7 @@ impl Server {
 pub(crate) fn echo() -> Vec<Server> {
     let mut servers = vec![Server::floor("floor-echo"), Server::floor("floor-echo-uring")];
     servers.extend(Server::ours("echo"));
+    servers.extend(Server::tasks());
     servers.extend(ECHO_PEERS.map(Server::peer));
     servers
 }

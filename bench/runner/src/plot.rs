@@ -22,7 +22,7 @@ const RESIDENT_MARK: f64 = 250.0;
 const LEGEND_COLUMN: f64 = 190.0;
 const LEGEND_LINE: f64 = 16.0;
 const FLOORS: [&str; 2] = ["#6b7280", "#9ca3af"];
-const OURS: [&str; 2] = ["#ea580c", "#f59e0b"];
+const OURS: [&str; 4] = ["#ea580c", "#f59e0b", "#b45309", "#fbbf24"];
 const PEERS: [&str; 8] =
     ["#2563eb", "#0891b2", "#16a34a", "#65a30d", "#9333ea", "#db2777", "#0d9488", "#64748b"];
 const STYLE: &str = "<style>.ground{fill:#ffffff}.words{fill:#1f2328}.line{stroke:#d0d7de}\
@@ -127,7 +127,7 @@ impl Palette {
         }
         let (shelf, colors): (usize, &[&'static str]) = match server.role {
             Role::Floor => (0, &FLOORS),
-            Role::Ours(_) => (1, &OURS),
+            Role::Ours(_) | Role::Tasks(_) => (1, &OURS),
             Role::Peer => (2, &PEERS),
         };
         let color = colors[self.used[shelf] % colors.len()];

@@ -10,6 +10,8 @@ use crate::stats::{Spread, quotient};
 use crate::table::{Table, markdown_rows};
 
 const RESIDENT_MAX: f64 = 250.0;
+/// A future per connection, as a multiple of callbacks.
+const TASKS_MAX: f64 = 1.10;
 const BESIDE_IDLE_MAX: f64 = 1.02;
 /// Datagrams per second of processor time in bursts, as a multiple of the plain floor's.
 const BURSTS_MIN: f64 = 10.0;
@@ -116,6 +118,7 @@ fn judge_table(kind: Kind, table: &Table) -> Vec<Verdict> {
                 if case.scheme == Scheme::Tcp { &[Driver::Ready] } else { &Driver::ALL };
             let mut verdicts = over_floor(table, drivers, limit);
             verdicts.push(over_best_peer(table));
+            verdicts.extend(tasks(table));
             verdicts
         }
         Kind::Redis => redis(table),
@@ -148,6 +151,22 @@ fn over_best_peer(table: &Table) -> Verdict {
     let name = |cell: Option<&Cell>| cell.map_or("-", |cell| &cell.server.name).to_owned();
     let what = format!("best of ours ({}) / best peer ({})", name(ours), name(peer));
     verdict(&table.case, what, Wanted::AtMost(1.0), both(ours, peer, Cell::server_us))
+}
+
+/// A future per connection, beside callbacks on the same driver and beside tokio.
+fn tasks(table: &Table) -> Vec<Verdict> {
+    let of = |driver| table.cells.iter().find(|cell| cell.server.role == Role::Tasks(driver));
+    let mut verdicts = Vec::new();
+    for driver in Driver::ALL {
+        let reached = both(of(driver), ours(table, driver), Cell::server_us);
+        let what = format!("tasks / callbacks, {}", driver.name());
+        verdicts.push(verdict(&table.case, what, Wanted::AtMost(TASKS_MAX), reached));
+    }
+    let tokio = table.cells.iter().find(|cell| cell.server.name == "tokio-echo");
+    let reached = both(of(Driver::Ready), tokio, Cell::server_us);
+    let what = "tasks, ready / tokio-echo".to_owned();
+    verdicts.push(verdict(&table.case, what, Wanted::AtMost(1.0), reached));
+    verdicts
 }
 
 fn redis(table: &Table) -> Vec<Verdict> {
@@ -229,7 +248,7 @@ mod tests {
     #[test]
     fn echo_is_judged_by_the_floor_and_the_best_peer() {
         let verdicts = judge(Kind::Echo, &[table()]);
-        assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+        assert_eq!(verdicts.len(), 5, "{verdicts:?}");
         assert_eq!(verdicts[0].what, "ready / floor-echo");
         assert_eq!(verdicts[0].wanted, Wanted::AtMost(1.03));
         assert_eq!(verdicts[0].reached.unwrap().median, 1.5);

@@ -56,6 +56,8 @@ fn echo_servers_are_measured_and_tabled() {
         "monoio-echo",
         "monoio-legacy-echo",
         "compio-echo",
+        "tasks-echo",
+        "tasks-echo-uring",
         "message-io-echo",
         "libuv-echo",
         "threads-echo",

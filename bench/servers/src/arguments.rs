@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use mainspring_io::DriverKind;
+
 use crate::floor::{self, Kernel};
 use crate::listen::Address;
 use crate::{
     compio_echo, hyper_http, may_http, message_io_echo, mio_echo, mio_udp, monoio_echo, nginx_http,
-    threads, tokio_echo, tokio_udp, unsafe_libuv,
+    tasks_echo, threads, tokio_echo, tokio_udp, unsafe_libuv,
 };
 
 /// One of the servers to measure against; prints `NAME: ready on ADDRESS` once it listens, and ends
@@ -68,6 +70,10 @@ pub enum ServerName {
     MonoioLegacyEcho,
     /// compio on io_uring: the same bytes back (tcp, unix)
     CompioEcho,
+    /// Mainspring's tasks on epoll: the same bytes back (tcp, unix)
+    TasksEcho,
+    /// Mainspring's tasks on io_uring: the same bytes back (tcp, unix)
+    TasksEchoUring,
     /// message-io: the same bytes back (tcp)
     MessageIoEcho,
     /// libuv, if it was there at build time: the same bytes back (tcp, unix)
@@ -106,6 +112,8 @@ impl Arguments {
             ServerName::MonoioEcho => monoio_echo::serve(&name, &self.listen),
             ServerName::MonoioLegacyEcho => monoio_echo::serve_legacy(&name, &self.listen),
             ServerName::CompioEcho => compio_echo::serve(&name, &self.listen),
+            ServerName::TasksEcho => tasks_echo::serve(&name, &self.listen, DriverKind::Ready),
+            ServerName::TasksEchoUring => tasks_echo::serve(&name, &self.listen, DriverKind::Ring),
             ServerName::MessageIoEcho => message_io_echo::serve(&name, &self.listen),
             ServerName::LibuvEcho => unsafe_libuv::serve(&name, &self.listen),
             ServerName::HyperHttp => hyper_http::serve(&name, &self.listen),

@@ -18,6 +18,7 @@ mod mio_echo;
 mod mio_udp;
 mod monoio_echo;
 mod nginx_http;
+mod tasks_echo;
 mod threads;
 mod tokio_echo;
 mod tokio_udp;

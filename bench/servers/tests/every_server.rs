@@ -21,6 +21,8 @@ const ECHO: &[&str] = &[
     "monoio-echo",
     "monoio-legacy-echo",
     "compio-echo",
+    "tasks-echo",
+    "tasks-echo-uring",
     "libuv-echo",
 ];
 const ECHO_TCP_ONLY: &[&str] = &["message-io-echo"];
