@@ -8,6 +8,7 @@
 //! | [`simple`] | a server in five callbacks |
 //! | [`app`] | around a server: figures, guards, start and stop by signal |
 //! | [`client`] | blocking clients, for scripts and tests |
+//! | [`tasks`] | sequential code on a loop: one future per connection |
 //! | [`wire`] | codecs: framing, RESP, HTTP/1.1 heads |
 //! | [`io`] | drivers, for those who write one or turn loops themselves |
 //! | [`sim`] | the seeded driver, for tests without sockets |
@@ -60,6 +61,7 @@ pub use mainspring_loop::{
     SystemError, Targets, Tick, TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;
+pub use mainspring_tasks as tasks;
 pub use mainspring_wire as wire;
 
 /// The code in the pages is compiled, and run where it ends, by `cargo test --doc`; that of

@@ -42,6 +42,11 @@ const DIRECTIONS: &[Direction] = &[
         tests_use: &["mainspring-testkit", "mainspring-sim"],
     },
     Direction {
+        package: "mainspring-tasks",
+        uses: &["mainspring-io", "mainspring-loop"],
+        tests_use: &["mainspring-sim"],
+    },
+    Direction {
         package: "mainspring-testkit",
         uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
         tests_use: &[],
@@ -59,6 +64,7 @@ const DIRECTIONS: &[Direction] = &[
             "mainspring-io",
             "mainspring-loop",
             "mainspring-sim",
+            "mainspring-tasks",
             "mainspring-wire",
         ],
         tests_use: &["mainspring-testkit"],

@@ -1,0 +1,365 @@
+//! What the loop's callbacks and the task's streams share of one connection.
+
+use crate::executor::Executor;
+use crate::local;
+use crate::waiting::Waiting;
+use mainspring_io::Addr;
+use mainspring_loop::{CloseReason, Conn, ConnId, Cx, Input};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// The most received bytes that are taken over at once for a task that reads them at once: they are
+/// in cache then. What it does not take stays in the loop's memory.
+pub(crate) const WINDOW: usize = 16 << 10;
+
+/// One connection between its callbacks and its streams.
+pub(crate) struct Link {
+    pub(crate) executor: Rc<Executor>,
+    /// `None` before a dial has been ordered.
+    pub(crate) id: Cell<Option<ConnId>>,
+    pub(crate) ends: OnceCell<Ends>,
+    input: RefCell<Window>,
+    pub(crate) reader: Waiting,
+    output: RefCell<Vec<u8>>,
+    pub(crate) writer: Waiting,
+    marks: Cell<u16>,
+    pub(crate) reason: Cell<Option<CloseReason>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    pub(crate) peer: Addr,
+    pub(crate) local: Addr,
+    pub(crate) listener: Option<usize>,
+}
+
+/// Received bytes, the first `taken` of which have been read.
+#[derive(Default)]
+pub(crate) struct Window {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) taken: usize,
+}
+
+/// A one-bit fact about a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u16);
+
+impl Mark {
+    /// The loop will hear of what has changed: the link is on the list, or in its own callback.
+    pub(crate) const TOUCHED: Self = Self(1);
+    /// The peer has ended its stream, and all before that has been delivered.
+    pub(crate) const EOF: Self = Self(1 << 1);
+    /// The loop keeps input back until it is resumed.
+    pub(crate) const PAUSED: Self = Self(1 << 2);
+    /// Unsent output is over its high mark.
+    pub(crate) const CHOKED: Self = Self(1 << 3);
+    /// This side's stream is to end after what has been written.
+    pub(crate) const FINISH: Self = Self(1 << 4);
+    /// The loop has been told that.
+    pub(crate) const FINISHED: Self = Self(1 << 5);
+    /// Nobody reads any more.
+    pub(crate) const UNREAD: Self = Self(1 << 6);
+    /// Nobody writes any more.
+    pub(crate) const UNWRITTEN: Self = Self(1 << 7);
+    /// A drain has to wait for this connection.
+    pub(crate) const BUSY: Self = Self(1 << 8);
+    /// The loop has been told that.
+    pub(crate) const TOLD_BUSY: Self = Self(1 << 9);
+    /// The connection is to be reset.
+    pub(crate) const ABORT: Self = Self(1 << 10);
+    /// The connection is up.
+    pub(crate) const UP: Self = Self(1 << 11);
+    /// The loop had no room for another connection.
+    pub(crate) const REFUSED: Self = Self(1 << 12);
+    /// Nothing has been delivered since the loop was resumed.
+    pub(crate) const RESUMED: Self = Self(1 << 13);
+}
+
+impl Window {
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+}
+
+impl Link {
+    pub(crate) fn new(executor: Rc<Executor>, id: Option<ConnId>) -> Rc<Self> {
+        Rc::new(Self {
+            executor,
+            id: Cell::new(id),
+            ends: OnceCell::new(),
+            input: RefCell::default(),
+            reader: Waiting::default(),
+            output: RefCell::default(),
+            writer: Waiting::default(),
+            marks: Cell::new(Mark::BUSY.0),
+            reason: Cell::new(None),
+        })
+    }
+
+    pub(crate) fn has(&self, mark: Mark) -> bool {
+        self.marks.get() & mark.0 != 0
+    }
+
+    pub(crate) fn set(&self, mark: Mark) {
+        self.marks.set(self.marks.get() | mark.0);
+    }
+
+    pub(crate) fn clear(&self, mark: Mark) {
+        self.marks.set(self.marks.get() & !mark.0);
+    }
+
+    /// Sets the mark and tells whether it was clear.
+    fn raise(&self, mark: Mark) -> bool {
+        let was = self.has(mark);
+        self.set(mark);
+        !was
+    }
+
+    /// Clears the mark and tells whether it was set.
+    pub(crate) fn take(&self, mark: Mark) -> bool {
+        let was = self.has(mark);
+        self.clear(mark);
+        was
+    }
+
+    /// Has the loop hear of what has changed, soon.
+    pub(crate) fn touch(self: &Rc<Self>) {
+        if self.raise(Mark::TOUCHED) {
+            self.executor.touch(self.clone());
+            if !local::is_current(self.executor.number()) {
+                // No poll is going on after which the executor settles.
+                self.executor.mailbox.notify();
+            }
+        }
+    }
+
+    /// Whether all streams of the connection are gone.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.has(Mark::UNREAD) && self.has(Mark::UNWRITTEN)
+    }
+
+    /// The connection is up.
+    pub(crate) fn came_up(&self, conn: &mut Conn<'_>) {
+        let (peer, local, listener) = (conn.peer(), conn.local(), conn.listener());
+        let _ = self.ends.set(Ends { peer, local, listener });
+        self.set(Mark::UP);
+        // A task that does not write in time does not read either: what holds input back is that
+        // it is not read, not that output waits. Two streams of one task could wait for each other.
+        conn.set_relay(true);
+        self.settle_in(conn);
+    }
+
+    /// Whether delivered bytes would be read at once.
+    pub(crate) fn awaits_input(&self) -> bool {
+        self.reader.is_awaited() && self.input.borrow().is_empty()
+    }
+
+    /// Takes over the front of what was received, `most` bytes of it.
+    pub(crate) fn take_in(&self, input: &mut Input<'_>, most: usize) {
+        let mut window = self.input.borrow_mut();
+        if window.bytes.capacity() == 0 {
+            window.bytes = self.executor.window();
+        }
+        let count = input.len().min(most);
+        window.bytes.clear();
+        window.taken = 0;
+        window.bytes.extend_from_slice(&input.bytes()[..count]);
+        input.consume(count);
+    }
+
+    /// Has `take` take a part of the received bytes, or says why there are none; 0 is the end.
+    pub(crate) fn poll_input(
+        self: &Rc<Self>,
+        waker: &Waker,
+        take: impl FnOnce(&[u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut window = self.input.borrow_mut();
+        if window.is_empty() {
+            drop(window);
+            return self.poll_more(waker).map_ok(|()| 0);
+        }
+        let count = take(window.rest());
+        window.taken += count;
+        if window.is_empty() {
+            self.executor.give_window(std::mem::take(&mut *window).bytes);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Gives away all received bytes in their vector, or says why there are none; an empty one is
+    /// the end.
+    pub(crate) fn poll_window(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<Window>> {
+        let window = std::mem::take(&mut *self.input.borrow_mut());
+        if window.is_empty() {
+            return self.poll_more(waker).map_ok(|()| Window::default());
+        }
+        Poll::Ready(Ok(window))
+    }
+
+    /// Waits for more input; ready when there will be none.
+    fn poll_more(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<()>> {
+        if self.has(Mark::EOF) {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(reason) = self.reason.get() {
+            return Poll::Ready(ended(reason));
+        }
+        self.reader.register(waker);
+        if self.has(Mark::PAUSED) {
+            self.touch();
+        }
+        Poll::Pending
+    }
+
+    /// Takes what there is room for.
+    pub(crate) fn poll_output(
+        self: &Rc<Self>,
+        waker: &Waker,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(reason) = self.reason.get() {
+            return Poll::Ready(Err(broken(reason)));
+        }
+        if self.has(Mark::FINISH) {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "this side of the connection has been closed",
+            )));
+        }
+        let mut output = self.output.borrow_mut();
+        let room = match self.has(Mark::CHOKED) {
+            // One byte over the mark is what makes the loop tell when it has come down.
+            false => self.executor.output_high.get().saturating_add(1) - output.len(),
+            true => 0,
+        };
+        if output.capacity() == 0 && room > 0 {
+            *output = self.executor.output();
+        }
+        let (mut count, mut is_full) = (0, false);
+        for piece in pieces {
+            let taken = piece.len().min(room - count);
+            output.extend_from_slice(&piece[..taken]);
+            count += taken;
+            is_full |= taken < piece.len();
+        }
+        drop(output);
+        if count == 0 && is_full {
+            self.writer.register(waker);
+            self.touch();
+            return Poll::Pending;
+        }
+        self.touch();
+        Poll::Ready(Ok(count))
+    }
+
+    /// This side writes nothing more.
+    pub(crate) fn finish(self: &Rc<Self>) {
+        if self.raise(Mark::FINISH) {
+            self.touch();
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.reason.set(self.reason.get().or(Some(reason)));
+        self.drop_output();
+    }
+
+    /// Tells the loop what has changed, from anywhere.
+    pub(crate) fn settle(&self, cx: &mut Cx<'_>) {
+        self.clear(Mark::TOUCHED);
+        let Some(id) = self.id.get() else { return };
+        let Some(mut conn) = cx.conn(id) else { return self.drop_output() };
+        self.settle_in(&mut conn);
+        if self.has(Mark::ABORT) {
+            cx.abort(id);
+        } else if self.is_let_go() {
+            cx.close(id);
+        }
+    }
+
+    /// Tells the loop what has changed, but for the end of the connection.
+    pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) {
+        self.hand_over_output(conn);
+        if self.has(Mark::FINISH) && self.raise(Mark::FINISHED) {
+            conn.finish();
+        }
+        if self.has(Mark::BUSY) != self.has(Mark::TOLD_BUSY) {
+            let busy = self.has(Mark::BUSY);
+            if busy {
+                self.set(Mark::TOLD_BUSY)
+            } else {
+                self.clear(Mark::TOLD_BUSY)
+            }
+            conn.set_busy(busy);
+        }
+        if self.has(Mark::PAUSED) && self.awaits_input() {
+            self.clear(Mark::PAUSED);
+            self.set(Mark::RESUMED);
+            let id = conn.id();
+            conn.cx().resume(id);
+        }
+        if self.writer.is_awaited() && self.has(Mark::UP) && !self.has(Mark::CHOKED) {
+            self.writer.wake();
+        }
+    }
+
+    fn hand_over_output(&self, conn: &mut Conn<'_>) {
+        let mut output = self.output.borrow_mut();
+        if output.is_empty() {
+            return;
+        }
+        let out = conn.out();
+        if out.is_empty() {
+            std::mem::swap(out, &mut *output);
+        } else {
+            out.extend_from_slice(&output);
+        }
+        self.executor.give_output(std::mem::take(&mut *output));
+        if conn.is_choked() {
+            self.set(Mark::CHOKED);
+        }
+    }
+
+    fn drop_output(&self) {
+        let output = self.output.take();
+        self.executor.count(|stats| stats.dropped_bytes += output.len() as u64);
+        self.executor.give_output(output);
+    }
+
+    /// The loop is told of nothing more while this connection's callback runs: it ends with a look
+    /// at the link.
+    pub(crate) fn begin_callback(&self) -> bool {
+        self.raise(Mark::TOUCHED)
+    }
+
+    /// The callback's look at the link.
+    pub(crate) fn end_callback(&self, conn: &mut Conn<'_>) {
+        self.take(Mark::TOUCHED);
+        self.settle_in(conn);
+    }
+}
+
+/// How reads end on a connection that has ended for `reason`.
+fn ended(reason: CloseReason) -> io::Result<()> {
+    if reason == CloseReason::Peer { Ok(()) } else { Err(broken(reason)) }
+}
+
+/// What to tell who uses a connection that has ended for `reason`.
+pub(crate) fn broken(reason: CloseReason) -> io::Error {
+    let kind = match reason {
+        CloseReason::Failed(error) => return error.into(),
+        CloseReason::Peer => io::ErrorKind::BrokenPipe,
+        CloseReason::IdleTimeout | CloseReason::WriteTimeout | CloseReason::DialTimeout => {
+            io::ErrorKind::TimedOut
+        }
+        _ => io::ErrorKind::ConnectionAborted,
+    };
+    io::Error::new(kind, reason.to_string())
+}

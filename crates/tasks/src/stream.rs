@@ -1,0 +1,405 @@
+//! A connection as a task has it.
+
+use crate::link::{Ends, Link, Mark, Window};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use mainspring_io::Addr;
+use mainspring_loop::ConnId;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// A connection, for the task that serves it.
+///
+/// It implements `AsyncRead`, `AsyncBufRead` and `AsyncWrite` of `futures-io`, with the features
+/// `tokio` and `hyper` also their traits; the methods here are enough for most.
+///
+/// Writes are taken at once while unsent output is not over
+/// [`Limits::output_high`](mainspring_loop::Limits::output_high), and leave together after the poll;
+/// so there is nothing to flush. Input that is not read stays where it is counted, and no more is
+/// received. Reads and writes that are dropped half-way lose nothing: a write has then written a
+/// part, as it may at any time.
+///
+/// When both halves are dropped, the connection is closed after what was written has been sent.
+#[derive(Debug)]
+pub struct Stream {
+    read: ReadHalf,
+    write: WriteHalf,
+}
+
+/// The half of a [`Stream`] that reads. While nobody reads, no more is received.
+pub struct ReadHalf {
+    link: Rc<Link>,
+    /// What `fill_buf` has shown, and `consume` not taken yet.
+    shown: Window,
+}
+
+/// The half of a [`Stream`] that writes. Dropping it ends this side's stream.
+pub struct WriteHalf {
+    link: Rc<Link>,
+}
+
+impl Stream {
+    pub(crate) fn new(link: Rc<Link>) -> Self {
+        let read = ReadHalf { link: link.clone(), shown: Window::default() };
+        Self { read, write: WriteHalf { link } }
+    }
+
+    /// The name of the connection.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.link().id.get().expect("a stream is given out when its connection is up")
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> &Addr {
+        &self.ends().peer
+    }
+
+    /// This end.
+    #[must_use]
+    pub fn local(&self) -> &Addr {
+        &self.ends().local
+    }
+
+    /// Which of the server's addresses it was accepted on; `None` if it was dialled.
+    #[must_use]
+    pub fn listener(&self) -> Option<usize> {
+        self.ends().listener
+    }
+
+    /// Whether a graceful stop has to wait for this connection: yes, unless the task says otherwise,
+    /// for instance while it waits for the next request.
+    pub fn set_busy(&self, busy: bool) {
+        let link = self.link();
+        if link.has(Mark::BUSY) != busy {
+            if busy {
+                link.set(Mark::BUSY)
+            } else {
+                link.clear(Mark::BUSY)
+            }
+            link.touch();
+        }
+    }
+
+    /// Reads what there is, at most as much as fits; waits if there is nothing. 0 is the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection's end, unless the peer has ended it in good order.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read.read(buffer).await
+    }
+
+    /// Reads until the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Stream::read), and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.read.read_exact(buffer).await
+    }
+
+    /// See [`ReadHalf::peek`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Stream::read).
+    pub async fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        self.read.peek(count).await
+    }
+
+    /// Writes all of it; waits while too much is unsent.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection's end; [`BrokenPipe`](io::ErrorKind::BrokenPipe) after
+    /// [`close`](Stream::close).
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write.write_all(bytes).await
+    }
+
+    /// Ends this side's stream after what has been written. Reading goes on.
+    pub fn close(&mut self) {
+        self.write.close();
+    }
+
+    /// Resets the connection: what has not been sent is dropped.
+    pub fn abort(self) {
+        self.link().set(Mark::ABORT);
+    }
+
+    /// The two halves, for two tasks or for two futures of one task.
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        (self.read, self.write)
+    }
+
+    #[cfg(any(feature = "hyper", feature = "tokio"))]
+    pub(crate) fn read_half(&mut self) -> &mut ReadHalf {
+        &mut self.read
+    }
+
+    #[cfg(any(feature = "hyper", feature = "tokio"))]
+    pub(crate) fn write_half(&mut self) -> &mut WriteHalf {
+        &mut self.write
+    }
+
+    fn link(&self) -> &Rc<Link> {
+        &self.write.link
+    }
+
+    fn ends(&self) -> &Ends {
+        self.link().ends.get().expect("a stream is given out when its connection is up")
+    }
+}
+
+impl ReadHalf {
+    /// See [`Stream::read`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read`].
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_copy(cx, buffer)).await
+    }
+
+    /// See [`Stream::read_exact`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read_exact`].
+    pub async fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let count = self.read(buffer).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = &mut buffer[count..];
+        }
+        Ok(())
+    }
+
+    /// Waits for at least `count` bytes, or the end of the stream, and shows what there is without
+    /// consuming it: fewer bytes than asked for mean the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read`].
+    pub async fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.shown.rest().len() < count {
+            let more = poll_fn(|cx| self.link.poll_window(cx.waker())).await?;
+            if more.is_empty() {
+                break;
+            }
+            if self.shown.is_empty() {
+                self.show(more);
+            } else {
+                self.shown.bytes.extend_from_slice(more.rest());
+                self.link.executor.give_window(more.bytes);
+            }
+        }
+        Ok(self.shown.rest())
+    }
+
+    fn poll_copy(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_take(cx, |bytes| {
+            let count = bytes.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&bytes[..count]);
+            count
+        })
+    }
+
+    /// Has `take` take a part of what there is; 0 is the end.
+    pub(crate) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.shown.is_empty() {
+            return self.link.poll_input(cx.waker(), take);
+        }
+        let count = take(self.shown.rest());
+        self.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.shown.rest().len(), "consumed more than was shown");
+        self.shown.taken += count;
+        if self.shown.is_empty() {
+            self.show(Window::default());
+        }
+    }
+
+    fn show(&mut self, window: Window) {
+        let before = std::mem::replace(&mut self.shown, window);
+        self.link.executor.give_window(before.bytes);
+    }
+}
+
+impl WriteHalf {
+    /// See [`Stream::write_all`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::write_all`].
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.poll_pieces(cx, &[IoSlice::new(bytes)])).await?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// See [`Stream::close`].
+    pub fn close(&mut self) {
+        self.link.finish();
+    }
+
+    pub(crate) fn poll_pieces(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.link.poll_output(cx.waker(), pieces)
+    }
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        self.show(Window::default());
+        self.link.set(Mark::UNREAD);
+        if self.link.is_let_go() {
+            self.link.touch();
+        }
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        self.link.set(Mark::UNWRITTEN);
+        if !self.link.is_let_go() {
+            return self.link.finish();
+        }
+        self.link.touch();
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_copy(cx, buffer)
+    }
+}
+
+impl AsyncBufRead for ReadHalf {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.shown.is_empty() {
+            match this.link.poll_window(cx.waker()) {
+                Poll::Ready(Ok(window)) => this.show(window),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(this.shown.rest()))
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().advance(count);
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_pieces(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_pieces(cx, pieces)
+    }
+
+    /// Nothing waits: what is written leaves after the poll.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().read.poll_copy(cx, buffer)
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.get_mut().read).poll_fill_buf(cx)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().read.advance(count);
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().write.poll_pieces(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().write.poll_pieces(cx, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().write.close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for ReadHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadHalf({:?})", self.link.id.get())
+    }
+}
+
+impl fmt::Debug for WriteHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriteHalf({:?})", self.link.id.get())
+    }
+}
