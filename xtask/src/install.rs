@@ -27,7 +27,11 @@ const PROGRAMS: &[Program] = &[
     Program { name: "npm", package: "npm" },
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "setpriv", package: "util-linux" },
-    // No program, but looked for alike: an absolute path is one in every folder of PATH.
+    // No programs, but looked for alike: an absolute path is one in every folder of PATH.
+    Program {
+        name: "/usr/lib/nginx/modules/ngx_stream_module.so",
+        package: "libnginx-mod-stream",
+    },
     Program { name: "/usr/include/uv.h", package: "libuv1-dev" },
 ];
 

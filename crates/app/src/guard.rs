@@ -6,14 +6,16 @@
 //!                                    +-- refused: closed at once, counted by reason
 //! ```
 //!
-//! A [`Guard`] is shared by all loops of a server. As a layer it judges the peer of
+//! A [`Guard`] is shared by all loops of a server. As a [layer](Guard::layer) it judges the peer of
 //! every accepted connection before its handler hears of it; above a PROXY header that is the
 //! announced client, below it the proxy.
 
 mod clients;
+mod layer;
 mod network;
 mod rate;
 
+pub use layer::GuardLayer;
 pub use network::{Network, NetworkFault, NetworkSet};
 pub use rate::Rate;
 
@@ -105,7 +107,7 @@ impl Refusal {
         }
     }
 
-    fn reason(self) -> &'static str {
+    const fn reason(self) -> &'static str {
         match self {
             Self::Denied => "the address is denied",
             Self::NotAllowed => "the address is not allowed",

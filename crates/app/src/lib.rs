@@ -9,12 +9,14 @@
 //! | take a server's figures, for a callback, the `metrics` facade or Prometheus | [`metrics`] |
 //! | serve them, and answers about health, over HTTP | [`Admin`] |
 //! | say who may connect, how many at a time and how often | [`guard`] |
+//! | stand behind a proxy, or be one, and know whom for | [`proxy`] |
 #![forbid(unsafe_code)]
 
 mod admin;
 mod error;
 pub mod guard;
 pub mod metrics;
+pub mod proxy;
 mod runner;
 
 pub use admin::Admin;

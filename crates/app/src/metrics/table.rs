@@ -93,6 +93,16 @@ pub const FIGURES: &[Figure] = figures! {
         "Datagrams received.";
     Counter datagrams_out "mainspring_sent_datagrams_total"
         "Datagrams sent.";
+    Counter handshakes_failed "mainspring_handshakes_failed_total"
+        "Connections that ended before their layers were open.";
+    Counter layer_wire_in "mainspring_layer_received_bytes_total" ("side" "wire")
+        "Bytes received through layers: on the side of the socket, and as handlers see them.";
+    Counter layer_plain_in "mainspring_layer_received_bytes_total" ("side" "plain")
+        "Bytes received through layers: on the side of the socket, and as handlers see them.";
+    Counter layer_plain_out "mainspring_layer_sent_bytes_total" ("side" "plain")
+        "Bytes sent through layers: as handlers wrote them, and on the side of the socket.";
+    Counter layer_wire_out "mainspring_layer_sent_bytes_total" ("side" "wire")
+        "Bytes sent through layers: as handlers wrote them, and on the side of the socket.";
     Counter dropped_slow_bytes "mainspring_dropped_bytes_total" ("reason" "slow_consumer")
         "Bytes dropped with their connection: unsent ones of slow consumers and of others, and received ones that nobody took.";
     Counter dropped_closed_bytes "mainspring_dropped_bytes_total" ("reason" "closed")

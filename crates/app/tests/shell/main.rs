@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "sockets and processes are waited for in real time")]
 
 mod admin;
+mod guard;
 mod hooks;
 mod metrics;
+mod proxy;
 mod stage;

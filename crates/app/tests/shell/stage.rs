@@ -2,11 +2,11 @@
 
 use mainspring_io::Addr;
 use mainspring_loop::{Action, Conn, Error, Input, Running, Server, ServerBuilder, Shard};
-use mainspring_sim::{SimPeer, World, WorldOptions};
+use mainspring_sim::{Faults, SimPeer, World, WorldOptions};
 use mainspring_testkit::{Reached, SimServer};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Whatever takes longer hangs.
@@ -117,5 +117,85 @@ pub(crate) fn peers() -> PathBuf {
             "MAINSPRING_PEERS is not set: run `cargo xtask test`, which installs the client \
              libraries and says where they are"
         ),
+    }
+}
+
+/// A server in a world with faults.
+pub(crate) fn simulated_over(
+    seed: u64,
+    faults: Faults,
+    setup: impl Fn(&mut Shard<'_>) -> Result<(), Error>,
+) -> SimServer {
+    let mut options = WorldOptions::default();
+    options.faults = faults;
+    let world = World::new(seed, options);
+    SimServer::start(&world, 1, Server::builder().seed(seed), setup).expect("the server starts")
+}
+
+/// A folder of one test's own, removed with all that is in it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("mainspring-app-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// nginx in the foreground, as one process. Killed when dropped.
+pub(crate) struct Nginx {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Nginx {
+    /// Starts it on a port of its own with the sections that `configure` makes, again on another
+    /// one if somebody has been faster.
+    pub(crate) fn start(folder: &Folder, configure: impl Fn(u16) -> String) -> Self {
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let prefix = folder.0.display();
+            let text = format!(
+                "daemon off; master_process off; pid {prefix}/pid; error_log {prefix}/error.log;
+                 {}
+                 events {{ }}",
+                configure(port)
+            );
+            let path = folder.0.join("nginx.conf");
+            std::fs::write(&path, text).unwrap();
+            let mut command = Command::new("nginx");
+            command.arg("-p").arg(&folder.0).arg("-c").arg(&path);
+            command.args(["-e", &format!("{prefix}/error.log")]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let child = command.spawn();
+            let child = child.expect("nginx: run `cargo xtask test`, which installs it");
+            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            let mut nginx = Self { child, addr };
+            let until = Instant::now() + PATIENCE;
+            while nginx.child.try_wait().unwrap().is_none() {
+                if TcpStream::connect(addr).is_ok() {
+                    return nginx;
+                }
+                assert!(Instant::now() < until, "nginx does not listen");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let log = std::fs::read_to_string(folder.0.join("error.log")).unwrap_or_default();
+        panic!("nginx does not start: {log}");
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
