@@ -1,5 +1,6 @@
 //! The dialling side: whom to trust, and who one is.
 
+use crate::engine::Engine;
 use crate::provider::provider;
 use crate::roots::Trust;
 use crate::{Error, Identity, Roots, TlsLayer, TlsVersion};
@@ -45,6 +46,13 @@ impl TlsClient {
         let name = ServerName::try_from(server_name)
             .map_err(|_| Error::ServerName(server_name.to_owned()))?;
         Ok(TlsLayer::dialling(self.config.clone(), name.to_owned()))
+    }
+
+    /// The machine under a layer, for a name that is known to be good.
+    pub(crate) fn engine(&self, server_name: &'static str) -> Result<Engine, rustls::Error> {
+        let name =
+            ServerName::try_from(server_name).map_err(|_| rustls::Error::UnsupportedNameType)?;
+        Engine::client(self.config.clone(), name)
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Output<'a> {
     pub(crate) wire: &'a mut Vec<u8>,
 }
 
-/// How far a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a connection is. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Progress {
     /// Neither side may send yet.
     Handshake,
@@ -342,3 +342,6 @@ fn into_room(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! What can be wrong with a configuration.
 
-use mainspring_io::AddressError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -28,10 +27,6 @@ pub enum Error {
     },
     /// A name that no certificate can be asked for.
     ServerName(String),
-    /// An address that cannot be understood.
-    Address(AddressError),
-    /// What the loop said about listening.
-    Loop(mainspring_loop::Error),
     /// No further connection: the server is full or stopping.
     Full,
     /// The library was called wrongly; the text says how.
@@ -86,8 +81,6 @@ impl fmt::Display for Error {
             Self::ServerName(name) => {
                 write!(f, "{name:?} is no server name; allowed: a DNS name or an IP address")
             }
-            Self::Address(error) => error.fmt(f),
-            Self::Loop(error) => error.fmt(f),
             Self::Full => f.write_str("no further connection: the server is full or stopping"),
             Self::Misuse(what) => f.write_str(what),
         }
@@ -98,27 +91,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { cause, .. } => Some(cause),
-            Self::Address(error) => Some(error),
-            Self::Loop(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-impl From<AddressError> for Error {
-    fn from(error: AddressError) -> Self {
-        Self::Address(error)
-    }
-}
-
-impl From<std::convert::Infallible> for Error {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<mainspring_loop::Error> for Error {
-    fn from(error: mainspring_loop::Error) -> Self {
-        Self::Loop(error)
     }
 }

@@ -1,18 +1,21 @@
 //! The accepting side: certificates, whom to let in, and both anew while connections go on.
 
 mod settings;
-#[cfg(test)]
-mod tests;
 
+use crate::engine::Engine;
 use crate::pem::Stamp;
 use crate::roots::Trust;
-use crate::{Error, Identity, Roots, TlsLayer, TlsVersion};
+use crate::watch::Watch;
+use crate::{ClientAuth, Error, Identity, Roots, TlsLayer, TlsVersion};
+use mainspring_io::{Addr, Address, ListenOptions};
+use mainspring_loop::{Handler, HostId, Layers, Shard};
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use settings::Settings;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 /// What makes TLS layers for accepted connections.
 ///
@@ -41,15 +44,8 @@ pub struct TlsServer {
     shared: Arc<Shared>,
 }
 
-/// How clients are asked for a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ClientAuth {
-    /// A client has to show a certificate that the roots vouch for.
-    #[default]
-    Required,
-    /// A client may show none; one that it shows has to be good.
-    Optional,
-}
+/// A server that does not keep the files' contents alive.
+pub(crate) struct WeakServer(Weak<Shared>);
 
 /// What a [`TlsServer`] is made of.
 #[derive(Debug, Default)]
@@ -58,7 +54,7 @@ pub struct TlsServerBuilder {
     settings: Settings,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     settings: Settings,
     /// What the next handshake uses: read once for each accepted connection.
     current: RwLock<Arc<ServerConfig>>,
@@ -90,6 +86,59 @@ impl TlsServer {
     #[must_use]
     pub fn layer(&self) -> TlsLayer {
         TlsLayer::accepting(self.current())
+    }
+
+    /// Listens for a handler, with this layer on every connection; `tls://` addresses are listened on
+    /// too, whatever certificates they name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shard::listen`] does.
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler, or the address is a datagram address.
+    pub fn listen<H: Handler, A>(
+        &self,
+        shard: &mut Shard<'_>,
+        host: HostId<H>,
+        address: A,
+    ) -> Result<Addr, mainspring_loop::Error>
+    where
+        A: TryInto<Address>,
+        mainspring_loop::Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        self.listen_with(shard, host, &address, address.listen_options())
+    }
+
+    /// As [`listen`](TlsServer::listen), with options from code in place of those in the address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shard::listen_with`] does.
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler, or the address is a datagram address.
+    pub fn listen_with<H: Handler>(
+        &self,
+        shard: &mut Shard<'_>,
+        host: HostId<H>,
+        address: &Address,
+        options: &ListenOptions,
+    ) -> Result<Addr, mainspring_loop::Error> {
+        let server = self.clone();
+        let layers = move || Layers::new().above(server.layer());
+        shard.listen_layered(host, &address.transport(), options, layers)
+    }
+
+    /// Has the files looked at in this interval, on the offload pool, and read again when they have
+    /// changed. A change that cannot be used is logged, and the old certificates stay.
+    ///
+    /// Like all set-up it has to be called on every loop; loop 0 looks.
+    pub fn watch(&self, shard: &mut Shard<'_>, every: Duration) {
+        shard.host(Watch { server: self.clone(), every });
     }
 
     /// Reads all files again. Handshakes that begin afterwards use what was read; connections that
@@ -128,6 +177,15 @@ impl TlsServer {
         self.shared.settings.paths().map(PathBuf::from).collect()
     }
 
+    /// The machine under a layer.
+    pub(crate) fn engine(&self) -> Result<Engine, rustls::Error> {
+        Engine::server(self.current())
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.shared))
+    }
+
     fn current(&self) -> Arc<ServerConfig> {
         self.shared.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -143,6 +201,12 @@ impl TlsServer {
         let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(config);
         Ok(())
+    }
+}
+
+impl WeakServer {
+    pub(crate) fn upgrade(&self) -> Option<TlsServer> {
+        self.0.upgrade().map(|shared| TlsServer { shared })
     }
 }
 
@@ -162,9 +226,9 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Asks clients for certificates that these roots vouch for (mutual TLS).
+    /// Asks clients for certificates that these roots vouch for (mutual TLS), or not. Default: not.
     pub fn client_auth(mut self, auth: ClientAuth, roots: Roots) -> Self {
-        self.settings.clients = Some((auth, roots));
+        self.settings.clients = (auth != ClientAuth::None).then_some((auth, roots));
         self
     }
 
