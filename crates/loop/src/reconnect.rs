@@ -14,7 +14,6 @@ use crate::{
 use mainspring_io::Addr;
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 /// A handler around another one, whose links it keeps up: it dials them at the start, and again when
@@ -185,20 +184,24 @@ impl<H: Handler> Reconnect<H> {
             self.links[id.0].stage = Stage::Idle;
             return;
         }
-        // If making the state panics, the link waits, and is not lost.
+        // If one of the user's functions panics, the link waits, and is not lost.
         self.wait(cx, id, self.links[id.0].retry.delay_min);
-        let state = (self.links[id.0].make)(&mut self.handler, cx);
-        let Stage::Waiting(timer) = self.links[id.0].stage else { return };
-        self.timers.remove(&timer);
-        cx.cancel_timer(timer);
         let link = &mut self.links[id.0];
         let address = link.next_address();
-        let Ok(conn) = cx.connect(cx.this::<Self>(), &address, state) else {
-            // No further connection may be had here.
-            let reason = CloseReason::Failed((&io::Error::from(ErrorKind::QuotaExceeded)).into());
-            let next = link.next(reason, None, cx.random());
-            let retry = self.follow(cx, id, next);
-            return self.tell(cx, id, LinkChange::Failed { reason, retry }, next);
+        let state = (link.make)(&mut self.handler, cx);
+        let dialled = (link.dial)(cx, cx.this::<Self>(), &address, state);
+        if let Stage::Waiting(timer) = link.stage {
+            self.timers.remove(&timer);
+            cx.cancel_timer(timer);
+        }
+        let conn = match dialled {
+            Ok(conn) => conn,
+            Err(error) => {
+                let reason = CloseReason::Failed((&error).into());
+                let next = link.next(reason, None, cx.random());
+                let retry = self.follow(cx, id, next);
+                return self.tell(cx, id, LinkChange::Failed { reason, retry }, next);
+            }
         };
         link.stage = Stage::Dialling(conn);
         self.conns.insert(conn, id);
@@ -366,6 +369,10 @@ impl<H: Handler> Handler for Reconnect<H> {
 
     fn on_drained(&mut self, state: &mut H::State, conn: &mut Conn<'_>) -> Action {
         self.handler.on_drained(state, conn)
+    }
+
+    fn on_layered(&mut self, state: &mut H::State, conn: &mut Conn<'_>) -> Action {
+        self.handler.on_layered(state, conn)
     }
 
     fn on_datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action {

@@ -3,8 +3,9 @@
 
 use mainspring_io::{Addr, Address};
 use mainspring_loop::{
-    Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Limits, Link, LinkChange, LinkStatus,
-    Opened, Reconnect, Remote, Retry, Server, ServerInfo,
+    Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Layer, LayerFault, LayerIo, LayerState,
+    Layers, Limits, Link, LinkChange, LinkStatus, Opened, Reconnect, Remote, Retry, Server,
+    ServerInfo,
 };
 use mainspring_sim::{Faults, SimListener, SimPeer, World, WorldOptions};
 use mainspring_testkit::{Reached, SimServer};
@@ -472,6 +473,103 @@ fn without_room_for_a_connection_a_link_waits_too() {
     assert_eq!(server.run_until(LONG, SimServer::is_over), Reached::Condition);
     let seen = log.borrow();
     assert_eq!((seen.made, seen.closed), (5, 1), "a refused dial drops its state");
+}
+
+/// Flips every bit; up when the peer has said so.
+struct Greeted {
+    is_open: bool,
+}
+
+impl Layer for Greeted {
+    fn start(&mut self, io: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
+        io.wire.push(b'?');
+        Ok(LayerState::Handshake)
+    }
+
+    fn receive(
+        &mut self,
+        input: &mut Input<'_>,
+        io: &mut LayerIo<'_>,
+    ) -> Result<LayerState, &'static LayerFault> {
+        const NO: LayerFault = LayerFault::new("greeting", "the peer says no");
+        if !self.is_open {
+            if input.bytes()[0] != b'!' {
+                return Err(&NO);
+            }
+            input.consume(1);
+            self.is_open = true;
+        }
+        io.plain.extend(input.take().iter().map(|byte| !byte));
+        Ok(LayerState::Open)
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
+        wire.extend(plain.iter().map(|byte| !byte));
+        Ok(())
+    }
+}
+
+#[test]
+fn every_connection_of_a_link_gets_layers_of_its_own() {
+    let world = World::new(17, WorldOptions::default());
+    let mut listener = world.listen(&at(7000)).unwrap();
+    let retry = Retry { dial_timeout: Some(1000 * MS), ..Retry::default() };
+    let (mut server, log) = start(&world, Limits::default(), |log| {
+        let link = link(log, 0, vec![address(7000)], retry.clone());
+        vec![link.layers(|_| Layers::new().above(Greeted { is_open: false }))]
+    });
+    let mut accepted = |server: &mut SimServer| {
+        let mut peer = None;
+        let reached = server.run_until(LONG, |_| {
+            peer = peer.take().or_else(|| listener.accept());
+            peer.as_mut().is_some_and(|peer| peer.take_received() == b"?")
+        });
+        assert_eq!(reached, Reached::Condition);
+        peer.unwrap()
+    };
+    // Refused in the layer, not answered at all, and at last greeted.
+    accepted(&mut server).send(b"x");
+    until(&mut server, &log, |log| log.changes.len() == 1);
+    let LinkChange::Failed { reason: CloseReason::Layer(fault), .. } = log.borrow().changes[0].2
+    else {
+        panic!("{:?}", log.borrow().changes);
+    };
+    assert_eq!(fault.reason(), "the peer says no");
+    let silent = accepted(&mut server);
+    until(&mut server, &log, |log| log.changes.len() == 2);
+    assert!(matches!(log.borrow().changes[1].2, LinkChange::Failed { .. }));
+    drop(silent);
+    let mut peer = accepted(&mut server);
+    peer.send(&[b'!', !b'a']);
+    let reached = server.run_until(LONG, |_| peer.take_received() == [!b'a']);
+    assert_eq!((reached, connected(&log.borrow())), (Reached::Condition, 1));
+    stop(server, &log);
+}
+
+#[test]
+fn a_dial_of_ones_own_may_refuse() {
+    let world = World::new(17, WorldOptions::default());
+    let _listener = world.listen(&at(7000)).unwrap();
+    let (mut server, log) = start(&world, Limits::default(), |log| {
+        let mut calls = 0;
+        let link = link(log, 0, vec![address(7000)], Retry::default());
+        vec![link.dial_with(move |cx, host, address, state| {
+            calls += 1;
+            if calls < 3 {
+                return Err(ErrorKind::InvalidInput.into());
+            }
+            cx.connect(host, address, state).map_err(|_| ErrorKind::QuotaExceeded.into())
+        })]
+    });
+    until(&mut server, &log, |log| connected(log) == 1);
+    let seen = log.borrow();
+    assert_eq!((seen.changes.len(), seen.dials.len()), (3, 3));
+    assert_steps(&delays(&seen), &Retry::default(), 1);
+    drop(seen);
+    // The two that were refused dropped their states.
+    server.handle().stop();
+    assert_eq!(server.run_until(LONG, SimServer::is_over), Reached::Condition);
+    assert_eq!((log.borrow().made, log.borrow().closed), (3, 1));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! One connection that is to be kept up.
 
-use crate::reconnect::Backoff;
-use crate::{CloseReason, ConnId, Cx, Handler, TimerId};
+use crate::reconnect::{Backoff, Reconnect};
+use crate::{CloseReason, ConnId, Cx, Full, Handler, HostId, Layers, TimerId};
 use mainspring_io::Address;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How often and when to try again. Fields may be added: write
@@ -92,6 +93,14 @@ pub enum LinkStatus {
 
 type Make<H> = Box<dyn FnMut(&mut H, &mut Cx<'_>) -> <H as Handler>::State>;
 type Tell<H> = Box<dyn FnMut(&mut H, &mut Cx<'_>, LinkChange)>;
+type Dial<H> = Box<
+    dyn FnMut(
+        &mut Cx<'_>,
+        HostId<Reconnect<H>>,
+        &Address,
+        <H as Handler>::State,
+    ) -> io::Result<ConnId>,
+>;
 type Judge = Box<dyn FnMut(CloseReason) -> bool>;
 
 /// One connection that a [`Reconnect`](crate::Reconnect) keeps up: where to, how, and what the
@@ -101,6 +110,7 @@ pub struct Link<H: Handler> {
     pub(super) retry: Retry,
     pub(super) backoff: Backoff,
     pub(super) make: Make<H>,
+    pub(super) dial: Dial<H>,
     pub(super) tell: Option<Tell<H>>,
     judge: Option<Judge>,
     pub(super) stage: Stage,
@@ -174,6 +184,9 @@ impl<H: Handler> Link<H> {
             backoff: Backoff::new(retry.delay_min, retry.delay_max),
             retry,
             make: Box::new(make),
+            dial: Box::new(|cx, host, address, state| {
+                cx.connect(host, address, state).map_err(no_room)
+            }),
             tell: None,
             judge: None,
             stage: Stage::Idle,
@@ -187,6 +200,27 @@ impl<H: Handler> Link<H> {
     pub fn retry(mut self, retry: Retry) -> Self {
         self.backoff = Backoff::new(retry.delay_min, retry.delay_max);
         self.retry = retry;
+        self
+    }
+
+    /// Puts the layers that `make` makes on each connection: it is up when they are open.
+    #[must_use]
+    pub fn layers(self, mut make: impl FnMut(&Address) -> Layers + 'static) -> Self {
+        self.dial_with(move |cx, host, address, state| {
+            let layers = make(address);
+            cx.connect_layered(host, address, state, layers).map_err(no_room)
+        })
+    }
+
+    /// Dials by `dial` in place of [`Cx::connect`]: for a `tls://` address by
+    /// `mainspring_tls::connect`. It may refuse; that is a failure like others.
+    #[must_use]
+    pub fn dial_with(
+        mut self,
+        dial: impl FnMut(&mut Cx<'_>, HostId<Reconnect<H>>, &Address, H::State) -> io::Result<ConnId>
+        + 'static,
+    ) -> Self {
+        self.dial = Box::new(dial);
         self
     }
 
@@ -256,6 +290,11 @@ impl<H: Handler> Link<H> {
             _ => Next::After(delay),
         }
     }
+}
+
+/// No further connection may be had on this loop.
+fn no_room(_full: Full) -> io::Error {
+    ErrorKind::QuotaExceeded.into()
 }
 
 impl<H: Handler> fmt::Debug for Link<H> {
