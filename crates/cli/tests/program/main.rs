@@ -12,6 +12,7 @@ mod arguments;
 mod echo;
 mod http;
 mod load;
+mod packaging;
 mod process;
 mod raw;
 mod redis_clients;
