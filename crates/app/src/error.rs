@@ -16,6 +16,11 @@ pub enum Error {
         /// What is wrong with it.
         fault: NetworkFault,
     },
+    /// A text that is no rate.
+    Rate {
+        /// The text.
+        text: String,
+    },
     /// A service could not start.
     Start {
         /// Which.
@@ -69,6 +74,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network { text, fault } => write!(f, "'{text}' is no network: {fault}"),
+            Self::Rate { text } => {
+                write!(
+                    f,
+                    "'{text}' is no rate: wanted is one as 10/s, 90/m, or 10/s:100 for 100 at once"
+                )
+            }
             Self::Start { service, cause } => write!(f, "{service} cannot start: {cause}"),
             Self::Failed { service, cause } => write!(f, "{service} failed: {cause}"),
             Self::Panicked { service, message } => write!(f, "{service} panicked: {message}"),

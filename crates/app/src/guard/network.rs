@@ -190,6 +190,15 @@ impl NetworkSet {
         everything.into_iter().map(|address| Network::of(address, 0)).collect()
     }
 
+    /// What is in one of several.
+    #[must_use]
+    pub fn union(sets: &[Self]) -> Self {
+        let all = |ranges: fn(&Self) -> &Vec<(u128, u128)>| {
+            merged(sets.iter().flat_map(|set| ranges(set).iter().copied()).collect())
+        };
+        Self { v4: all(|set| &set.v4), v6: all(|set| &set.v6) }
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -212,12 +221,13 @@ impl FromIterator<Network> for NetworkSet {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
         let (v4, v6): (Vec<Network>, Vec<Network>) =
             networks.into_iter().partition(|network| network.address.is_ipv4());
-        Self { v4: merged(v4), v6: merged(v6) }
+        let ranges = |networks: Vec<Network>| merged(networks.iter().map(Network::range).collect());
+        Self { v4: ranges(v4), v6: ranges(v6) }
     }
 }
 
-fn merged(networks: Vec<Network>) -> Vec<(u128, u128)> {
-    let mut ranges: Vec<(u128, u128)> = networks.iter().map(Network::range).collect();
+/// The same numbers in as few ranges as may be, in order.
+fn merged(mut ranges: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
     ranges.sort_unstable();
     ranges.dedup_by(|next, range| {
         let touches = next.0 <= range.1.saturating_add(1);
@@ -324,6 +334,9 @@ mod tests {
             }
             let texts: Vec<String> = networks.iter().map(Network::to_string).collect();
             assert_eq!(texts.join(", ").parse::<NetworkSet>().unwrap(), set);
+            let (some, others) = networks.split_at(networks.len() / 2);
+            let parts = [some, others].map(|part| part.iter().copied().collect());
+            assert_eq!(NetworkSet::union(&parts), set);
         }
         assert!(NetworkSet::everything().contains(ip("1.2.3.4")));
         assert!(NetworkSet::everything().contains(ip("::")));

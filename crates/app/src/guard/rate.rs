@@ -1,9 +1,14 @@
 //! How often something may happen.
 
+use crate::Error;
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// A rate, and how many may come at once after a time of rest: a token bucket.
+///
+/// Its text is `COUNT/s` or `COUNT/m`, and behind that, if it is another number, `:BURST`.
 ///
 /// # Examples
 ///
@@ -12,7 +17,8 @@ use std::time::{Duration, Instant};
 ///
 /// // A hundred at once, and ten in every second after that.
 /// let rate = Rate::per_second(10).burst(100);
-/// # let _ = rate;
+/// assert_eq!("10/s:100".parse::<Rate>()?, rate);
+/// # Ok::<(), mainspring_app::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -53,6 +59,36 @@ impl Rate {
     fn new(count: u32, time: Duration) -> Self {
         let burst = NonZeroU32::new(count).expect("a rate is above 0");
         Self { interval: time / count, burst }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = |digits: &str| -> Option<u32> {
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|count| plain && *count > 0)
+        };
+        let rate = || {
+            let (rate, burst) = match text.split_once(':') {
+                Some((rate, burst)) => (rate, Some(number(burst)?)),
+                None => (text, None),
+            };
+            let rate = match rate.split_once('/')? {
+                (count, "s") => Self::per_second(number(count)?),
+                (count, "m") => Self::per_minute(number(count)?),
+                _ => return None,
+            };
+            Some(burst.map_or(rate, |burst| rate.burst(burst)))
+        };
+        rate().ok_or_else(|| Error::Rate { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one in {:?}, {} at once", self.interval, self.burst)
     }
 }
 
@@ -109,7 +145,24 @@ mod tests {
         assert!(!take(59_000));
     }
 
-    /// The model counts millionths of tokens.
+    #[test]
+    fn texts_are_rates_or_refused() {
+        for (text, wanted) in [
+            ("1/s", Rate::per_second(1)),
+            ("10/s:1", Rate::per_second(10).burst(1)),
+            ("90/m:7", Rate::per_minute(90).burst(7)),
+        ] {
+            assert_eq!(text.parse::<Rate>().unwrap(), wanted, "{text}");
+        }
+        for text in
+            ["", "1", "1/", "/s", "0/s", "1/h", "+1/s", "1/s:", "1/s:0", "1/s:+2", "1/s:2:3"]
+        {
+            let error = text.parse::<Rate>().unwrap_err().to_string();
+            assert!(error.contains(&format!("'{text}'")) && error.contains("10/s"), "{error}");
+        }
+    }
+
+    /// The model counts parts of tokens, a millisecond's worth each.
     #[test]
     fn it_is_the_bucket_that_drips() {
         for seed in 0..200 {
