@@ -5,9 +5,11 @@ mod quantity;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use load::{FramingName, LoadArguments};
+use mainspring::app::guard::{NetworkSet, Rate};
 use mainspring::{Address, Balance, DriverKind, Loops};
 use quantity::parse_loops;
 pub(crate) use quantity::{Size, Timeout};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -28,7 +30,7 @@ const ECHO_EXAMPLES: &str = "\
 Examples:
   mainspring echo
   mainspring echo --port 5000 --unix /run/echo.sock --trace
-  mainspring echo --admin tcp://127.0.0.1:9100
+  mainspring echo --admin tcp://127.0.0.1:9100 --client-connections-max 100 --deny 203.0.113.0/24
   mainspring echo --udp --port 5001 --reuseport
   mainspring echo --listen tcp://127.0.0.1:0 --listen udp://127.0.0.1:0";
 
@@ -143,6 +145,7 @@ pub(crate) struct HttpArguments {
 }
 
 const LISTENING: &str = "Listening";
+const CLIENTS: &str = "Clients (NETWORKS: addresses and CIDR, with commas; RATE: 10/s, 90/m, or 10/s:100 for 100 at once)";
 const LIMITS: &str = "Limits (times: 500ms, 5s, 2m, 1h, off; sizes: bytes, or with k, m, g)";
 const STORAGE: &str = "Storage";
 
@@ -171,6 +174,9 @@ pub(crate) struct ServiceArguments {
     /// there counts in the figures and against the limits
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENING)]
     pub(crate) admin: Option<Address>,
+
+    #[command(flatten)]
+    pub(crate) clients: ClientArguments,
 
     /// How many loops, each a thread: a number (0 is 1), or auto for one per processor
     #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_loops)]
@@ -220,6 +226,35 @@ pub(crate) struct ServiceArguments {
     pub(crate) connections_max: Option<usize>,
 }
 
+/// Who may connect to byte streams; the admin's page is not concerned.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// Close connections from everywhere else at once; may be repeated
+    #[arg(long, value_name = "NETWORKS", help_heading = CLIENTS)]
+    pub(crate) allow: Vec<NetworkSet>,
+
+    /// Close connections from there at once, also if allowed; may be repeated
+    #[arg(long, value_name = "NETWORKS", help_heading = CLIENTS)]
+    pub(crate) deny: Vec<NetworkSet>,
+
+    /// Close further connections of a client at once: an IPv4 address, or a /64 network of IPv6
+    #[arg(long, value_name = "COUNT", help_heading = CLIENTS)]
+    pub(crate) client_connections_max: Option<NonZeroU32>,
+
+    /// Close connections of a client that come faster at once
+    #[arg(long, value_name = "RATE", help_heading = CLIENTS)]
+    pub(crate) client_rate: Option<Rate>,
+
+    /// Close connections that come faster, from whomever, at once
+    #[arg(long, value_name = "RATE", help_heading = CLIENTS)]
+    pub(crate) accept_rate: Option<Rate>,
+
+    /// Take the client's address from the PROXY header (version 1 or 2) with which connections from
+    /// there begin, and close all others; unix sockets belong to it; may be repeated
+    #[arg(long, value_name = "NETWORKS", help_heading = CLIENTS)]
+    pub(crate) proxies: Vec<NetworkSet>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum YesNo {
     Yes,
@@ -250,6 +285,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_unit_for_systemd_has_a_command_line_of_ours_and_time_to_drain() {
+        let unit = include_str!("../../../docs/mainspring.service");
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let arguments = Arguments::try_parse_from(value("ExecStart=").split(' ')).unwrap();
+        let Program::Redis(redis) = arguments.program else { panic!("{arguments:?}") };
+        let patience: u64 = value("TimeoutStopSec=").parse().unwrap();
+        assert!(redis.service.drain.0.unwrap().as_secs() + 10 < patience);
     }
 
     #[test]

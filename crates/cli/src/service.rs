@@ -1,8 +1,10 @@
 //! What the programs share: start, the line that says where they listen, and exit codes.
 
 mod admin;
+mod front;
 
 use self::admin::AdminPage;
+use self::front::Front;
 use crate::args::{Arguments, Level, ServiceArguments, Size};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -57,13 +59,19 @@ impl Service {
         let places = self.places(arguments)?;
         let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
         let (name, loops) = (self.name, loop_count(arguments.loops));
-        let admin = AdminPage::new(arguments.admin.as_ref())?;
+        let front = Front::new(&arguments.clients);
+        let admin = AdminPage::new(arguments.admin.as_ref(), front.guard())?;
         let builder = self.builder(arguments);
         let start = move || {
             let running = builder.start(move |shard| {
                 let host = shard.host(make());
                 for (address, options) in &places {
-                    shard.listen_with(host, address, options)?;
+                    if front.is_open() || address.is_datagram() {
+                        shard.listen_with(host, address, options)?;
+                    } else {
+                        let front = front.clone();
+                        shard.listen_layered(host, address, options, move || front.layers())?;
+                    }
                 }
                 admin.listen(shard)
             })?;

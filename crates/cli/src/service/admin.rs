@@ -2,6 +2,7 @@
 
 use super::Failure;
 use mainspring::app::Admin;
+use mainspring::app::guard::Guard;
 use mainspring::app::metrics::Meter;
 use mainspring::{Addr, Address, Error, Shard};
 use std::time::Duration;
@@ -15,12 +16,15 @@ pub(super) struct AdminPage {
 }
 
 impl AdminPage {
-    pub(super) fn new(address: Option<&Address>) -> Result<Self, Failure> {
+    pub(super) fn new(address: Option<&Address>, guard: Option<&Guard>) -> Result<Self, Failure> {
         if let Some(address) = address.filter(|address| address.is_datagram()) {
             let text = format!("--admin serves HTTP: '{address}' is no byte stream");
             return Err(Failure::Usage(text));
         }
-        Ok(Self { asked: address.map(|address| (address.clone(), Meter::every(INTERVAL))) })
+        let meter = guard
+            .into_iter()
+            .fold(Meter::every(INTERVAL), |meter, guard| meter.guard("clients", guard));
+        Ok(Self { asked: address.map(|address| (address.clone(), meter)) })
     }
 
     /// To be called behind the listeners of the program, in the set-up of each loop.

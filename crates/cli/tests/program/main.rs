@@ -9,6 +9,7 @@
 mod admin;
 mod append_log;
 mod arguments;
+mod clients;
 mod echo;
 mod http;
 mod load;
