@@ -288,16 +288,6 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_for_systemd_has_a_command_line_of_ours_and_time_to_drain() {
-        let unit = include_str!("../../../docs/mainspring.service");
-        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        let arguments = Arguments::try_parse_from(value("ExecStart=").split(' ')).unwrap();
-        let Program::Redis(redis) = arguments.program else { panic!("{arguments:?}") };
-        let patience: u64 = value("TimeoutStopSec=").parse().unwrap();
-        assert!(redis.service.drain.0.unwrap().as_secs() + 10 < patience);
-    }
-
-    #[test]
     fn addresses_may_be_repeated() {
         let line = "mainspring echo --listen tcp://[::1]:1 --listen unix://x --port 2 --port 3";
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
