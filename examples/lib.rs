@@ -16,6 +16,8 @@ pub mod echo_simple;
 pub mod echo_udp;
 #[path = "http.rs"]
 pub mod http;
+#[path = "hyper_axum.rs"]
+pub mod hyper_axum;
 #[path = "multi_address.rs"]
 pub mod multi_address;
 #[path = "prometheus.rs"]
@@ -26,6 +28,8 @@ pub mod proxy;
 pub mod redis;
 #[path = "services.rs"]
 pub mod services;
+#[path = "tasks_echo.rs"]
+pub mod tasks_echo;
 #[path = "ticker.rs"]
 pub mod ticker;
 

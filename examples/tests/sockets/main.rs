@@ -7,12 +7,14 @@ mod client;
 mod detach;
 mod echo;
 mod http;
+mod hyper_axum;
 mod multi_address;
 mod process;
 mod prometheus;
 mod proxy;
 mod redis;
 mod services;
+mod tasks_echo;
 mod ticker;
 
 use std::time::Duration;
