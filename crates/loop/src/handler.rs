@@ -34,11 +34,12 @@ pub trait Handler: 'static {
         Action::Continue
     }
 
-    /// A connection was accepted, and its layers, if it has any, are open. What is appended to [`Conn::out`] is sent before anything is
-    /// read, also when it is refused.
+    /// A connection was accepted, and its layers, if it has any, are open. What is appended to
+    /// [`Conn::out`] is sent before anything is read, also when it is refused.
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Self::State>;
 
-    /// A connection that this handler dialled is up, and its layers, if it has any, are open; its state is the one given to [`Cx::connect`].
+    /// A connection that this handler dialled is up, and its layers, if it has any, are open; its
+    /// state is the one given to [`Cx::connect`].
     fn on_connected(&mut self, state: &mut Self::State, conn: &mut Conn<'_>) -> Action {
         let _ = (state, conn);
         Action::Continue
