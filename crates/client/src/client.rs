@@ -3,7 +3,7 @@
 use crate::dial::dial;
 use crate::timed::Timed;
 use crate::{Closed, Error, Timeouts};
-use mainspring_io::{Addr, Address};
+use mainspring_io::{Addr, Address, Scheme};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -54,7 +54,11 @@ impl Client {
         A: TryInto<Address>,
         Error: From<A::Error>,
     {
-        let (timed, peer) = dial(&address.try_into()?, timeouts)?;
+        let address = address.try_into()?;
+        if address.scheme() == Scheme::Tls {
+            return Err(Error::TlsWanted { address: address.to_string() });
+        }
+        let (timed, peer) = dial(&address, timeouts)?;
         Ok(Self::over(Stream::Plain(timed), peer, timeouts))
     }
 

@@ -15,6 +15,11 @@ pub enum Error {
         /// The address as it was given.
         address: String,
     },
+    /// An address that asks for TLS where none was given: `Client::connect_tls` is for it.
+    TlsWanted {
+        /// The address as it was given.
+        address: String,
+    },
     /// The connection could not be had; for a name with several addresses, the last one's answer.
     Dial {
         /// The address as it was given.
@@ -36,7 +41,10 @@ impl fmt::Display for Error {
         match self {
             Self::Address(error) => error.fmt(f),
             Self::Datagrams { address } => {
-                write!(f, "'{address}' carries datagrams: allowed are tcp, tcp4, tcp6, unix")
+                write!(f, "'{address}' carries datagrams: allowed are tcp, tcp4, tcp6, tls, unix")
+            }
+            Self::TlsWanted { address } => {
+                write!(f, "'{address}' asks for TLS: dial it with Client::connect_tls")
             }
             Self::Dial { address, cause } => write!(f, "cannot connect to {address}: {cause}"),
             Self::Handshake { address, cause } => {
@@ -50,7 +58,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Address(error) => Some(error),
-            Self::Datagrams { .. } => None,
+            Self::Datagrams { .. } | Self::TlsWanted { .. } => None,
             Self::Dial { cause, .. } | Self::Handshake { cause, .. } => Some(cause),
         }
     }

@@ -13,8 +13,10 @@ use std::sync::Arc;
 impl Client {
     /// Connects as [`connect`](Client::connect) does, and shakes hands before it returns.
     ///
-    /// `name` is whom the certificate has to name; `None` takes the host of the address. A stream
-    /// that ends without `close_notify` is an `UnexpectedEof`, not an end.
+    /// `name` is whom the certificate has to name; `None` takes the `server_name` of a `tls://`
+    /// address, or the host. Of that address's other options for TLS none counts: certificates and
+    /// roots are those of `config`. A stream that ends without `close_notify` is an `UnexpectedEof`,
+    /// not an end.
     ///
     /// # Errors
     ///
@@ -32,7 +34,9 @@ impl Client {
     {
         let address = address.try_into()?;
         let failed = |cause| Error::Handshake { address: address.to_string(), cause };
-        let host = name.map(str::to_owned).or_else(|| address.host()).unwrap_or_default();
+        let asked = || address.tls_options().and_then(|options| options.server_name.clone());
+        let host = name.map(str::to_owned).or_else(asked).or_else(|| address.host());
+        let host = host.unwrap_or_default();
         let name = ServerName::try_from(host).map_err(|error| failed(invalid(error)))?;
         let (mut timed, peer) = dial(&address, timeouts)?;
         let mut session =

@@ -230,6 +230,7 @@ fn what_cannot_be_dialled_is_named() {
         error
     };
     assert!(matches!(dial("udp://127.0.0.1:1"), Error::Datagrams { .. }));
+    assert!(matches!(dial("tls://127.0.0.1:1"), Error::TlsWanted { .. }));
     assert!(matches!(dial("foo://x"), Error::Address(_)));
     // Nobody listens on tcpmux.
     let Error::Dial { cause, .. } = dial("tcp://127.0.0.1:1") else { panic!("it is refused") };

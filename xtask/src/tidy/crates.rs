@@ -34,7 +34,8 @@ const DIRECTIONS: &[Direction] = &[
     Direction {
         package: "mainspring-client",
         uses: &["mainspring-io", "mainspring-wire"],
-        tests_use: &[],
+        // Itself, with its features.
+        tests_use: &["mainspring-client", "mainspring-loop", "mainspring-tls"],
     },
     Direction {
         package: "mainspring-tls",
