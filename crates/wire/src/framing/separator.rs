@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use memchr::{memchr, memmem};
 
 use super::{Error, FRAME_BYTES_MAX};
@@ -12,7 +14,8 @@ use crate::codec::{Decode, Encode, Skipped, Step};
 /// As an encoder it appends the payload and the separator.
 #[derive(Debug, Clone)]
 pub struct Separator {
-    finder: memmem::Finder<'static>,
+    /// Shared by copies: it has tables of some hundred bytes.
+    finder: Arc<memmem::Finder<'static>>,
     max: usize,
     including: bool,
     /// No separator starts before this offset of the input.
@@ -30,7 +33,7 @@ impl Separator {
         let separator = separator.as_ref();
         assert!(!separator.is_empty(), "a separator has at least one byte");
         Separator {
-            finder: memmem::Finder::new(separator).into_owned(),
+            finder: Arc::new(memmem::Finder::new(separator).into_owned()),
             max: FRAME_BYTES_MAX,
             including: false,
             scanned: 0,
