@@ -52,6 +52,18 @@ impl OwnedStream {
         }
     }
 
+    /// A second owner of the same socket, with a descriptor of its own.
+    ///
+    /// A simulated stream has one owner: the answer is [`io::ErrorKind::Unsupported`].
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+            Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Limits how long a blocking read waits; `None` waits for ever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {

@@ -105,6 +105,13 @@ impl Conn<'_> {
         self.slot().is_held() || self.is_choked()
     }
 
+    /// Whether this callback has given the connection away. A handler that calls others in turn for
+    /// parts of one delivery stops here: the rest is the new handler's.
+    #[must_use]
+    pub fn is_handed_off(&self) -> bool {
+        self.state.installs.iter().any(|install| install.key == self.key)
+    }
+
     /// Closes the connection as [`Action::Close`](crate::Action::Close) does, with a reason of its
     /// own for `on_close`. What the callback returns changes nothing then, unless it is `Abort`.
     pub fn close_for(&mut self, reason: CloseReason) {

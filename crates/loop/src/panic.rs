@@ -47,6 +47,10 @@ impl Caught {
         Self(Box::new(Report { message, backtrace }))
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     #[cold]
     pub(crate) fn count(&self, counters: &LoopCounters, about: &dyn Debug) {
         counters.panics.add(1);

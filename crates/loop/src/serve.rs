@@ -1,4 +1,7 @@
-//! The shortest server.
+//! The shortest server; below, strategies: handlers that say where and when others run.
+
+pub(crate) mod pool;
+pub(crate) mod threads;
 
 use crate::{Action, Conn, Error, Input, Server};
 use mainspring_io::Address;

@@ -30,6 +30,9 @@
 //! | to | see |
 //! |---|---|
 //! | keep state for each connection | [`Handler::State`], made in [`Handler::on_open`] |
+//! | see whole frames in place of bytes | [`Framed`], with a codec of [`wire`] |
+//! | run blocking code for each connection | [`Threads`] |
+//! | share a loop fairly among connections | [`Pool`], or [`Action::Yield`] |
 //! | answer UDP | [`Shard::listen`] on `udp://..`, [`Handler::on_datagram`] |
 //! | do something later, or regularly | [`Conn::set_timer`], [`Handler::on_tick`] |
 //! | dial | [`Cx::connect`]; and keep it up, [`Reconnect`]; from a script, [`client::Client`] |
@@ -54,11 +57,13 @@ pub use mainspring_io::{
 };
 pub use mainspring_loop::{
     Action, Backoff, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster,
-    CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, Full, Handle,
+    CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, FrameFault,
+    FrameFn, FrameHandler, FrameMeter, FrameStats, Framed, FramedConn, FramedState, Full, Handle,
     Handler, HostId, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, Link,
-    LinkChange, LinkId, LinkStatus, LoopStats, Loops, Opened, Reconnect, Remote, Retry, Running,
-    SendOutcome, Server, ServerBuilder, ServerInfo, ServerStats, Shard, SimLoop, SlowPolicy,
-    SystemError, Targets, Tick, TimerId, serve, simple,
+    LinkChange, LinkId, LinkStatus, LoopStats, Loops, Opened, Pool, PoolLimits, PoolState,
+    Reconnect, Remote, Retry, Running, Seat, SendOutcome, Server, ServerBuilder, ServerInfo,
+    ServerStats, Shard, SimLoop, SlowPolicy, SystemError, Targets, ThreadFault, ThreadLimits,
+    ThreadMeter, ThreadStats, Threads, Tick, TimerId, serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_tasks as tasks;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod driver_suite;
+pub mod framing;
 pub mod harness;
 pub mod world;
 

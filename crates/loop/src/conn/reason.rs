@@ -30,7 +30,7 @@ pub enum CloseReason {
     SlowConsumer,
     /// The handler left more input unconsumed than `Limits::input_max`.
     InputTooLong,
-    /// A frame was over its maximum.
+    /// A frame was over its maximum; see [`Framed`](crate::Framed).
     FrameTooLong,
     /// The bytes are not what the connection's codec allows.
     FrameInvalid,

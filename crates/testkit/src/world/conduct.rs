@@ -95,6 +95,10 @@ impl Service {
             };
             self.say(conn, &input.bytes()[..=end]);
             input.consume(end + 1);
+            if self.rng.u8(..8) == 0 {
+                // The others first.
+                return Action::Yield;
+            }
         }
         Action::Continue
     }

@@ -155,7 +155,8 @@ impl Service {
         book.check(unsent <= most, || format!("{} has {unsent} unsent bytes", conn.id()));
         let record = &mut book.conns[state.token];
         record.bytes_in = conn.stats().bytes_in;
-        record.held |= action == Action::Pause || record.paused || conn.is_choked();
+        record.held |=
+            matches!(action, Action::Pause | Action::Yield) || record.paused || conn.is_choked();
         match action {
             Action::Pause => record.paused = true,
             Action::Shutdown => book.told_to_end = true,
