@@ -5,6 +5,7 @@
 
 mod servers;
 mod stage;
+mod strategies;
 
 use std::ops::Range;
 
