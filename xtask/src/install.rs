@@ -27,6 +27,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "npm", package: "npm" },
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "setpriv", package: "util-linux" },
+    Program { name: "script", package: "bsdutils" },
     // No programs, but looked for alike: an absolute path is one in every folder of PATH.
     Program {
         name: "/usr/lib/nginx/modules/ngx_stream_module.so",

@@ -112,10 +112,9 @@ impl Report<'_> {
             (None, Until::Sends(sends)) => format!("{sends} sends each"),
             (None, Until::Over(time)) => format!("for {}", readable(time)),
         };
-        let (framing, loops) = (self.framing(), self.loops);
-        format!(
-            "{clients} clients on {loops} loops, {pace}, {payload} bytes {framing}, depth {depth}"
-        )
+        let (clients, loops) = (counted(*clients, "client"), counted(self.loops, "loop"));
+        let framing = self.framing();
+        format!("{clients} on {loops}, {pace}, {payload} bytes {framing}, depth {depth}")
     }
 
     fn framing(&self) -> String {
@@ -180,6 +179,10 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+fn counted(count: usize, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Three digits or so, in the unit that suits.

@@ -1,12 +1,12 @@
 //! The load tool against our echo, and against servers that spoil what they echo: its counts have
 //! to be exact.
 
-use crate::process::{Folder, LIMIT, Program, mainspring, run};
+use crate::process::{Folder, LIMIT, Program, content, mainspring, run};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -337,6 +337,7 @@ fn the_table_has_every_row() {
     assert_eq!(output.stderr, b"", "no bar without a terminal");
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
+        "2 clients on 1 loop, 5 sends each, 512 bytes raw, depth 1",
         "2 of 2 connected",
         "10 of 10 sends",
         "total ",
@@ -352,5 +353,24 @@ fn the_table_has_every_row() {
     ] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
+    program.stop();
+}
+
+#[test]
+fn a_terminal_sees_a_bar_that_moves_and_none_when_it_is_not_wanted() {
+    let program = Program::start(&["echo", "--listen", "tcp://127.0.0.1:0"]);
+    let path = env!("CARGO_BIN_EXE_mainspring");
+    let on_terminal = |more: &str| {
+        let line = format!("'{path}' load {} --duration 500ms {more}", program.addresses[0]);
+        let mut command = Command::new("script");
+        content(
+            command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null()),
+        )
+    };
+    let text = on_terminal("");
+    let moves = text.matches(" answers ").count();
+    assert!(moves >= 2 && text.contains(" %  "), "{moves} moves in {text:?}");
+    let text = on_terminal("--no-progress");
+    assert!(!text.contains(" %  ") && text.contains("answers/s"), "{text:?}");
     program.stop();
 }
