@@ -29,10 +29,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "setpriv", package: "util-linux" },
     Program { name: "script", package: "bsdutils" },
     // No programs, but looked for alike: an absolute path is one in every folder of PATH.
-    Program {
-        name: "/usr/lib/nginx/modules/ngx_stream_module.so",
-        package: "libnginx-mod-stream",
-    },
+    Program { name: "/usr/lib/nginx/modules/ngx_stream_module.so", package: "libnginx-mod-stream" },
     Program { name: "/usr/include/uv.h", package: "libuv1-dev" },
 ];
 

@@ -55,7 +55,7 @@ const DIRECTIONS: &[Direction] = &[
     Direction {
         package: "mainspring-app",
         uses: &["mainspring-io", "mainspring-loop", "mainspring-wire"],
-        tests_use: &["mainspring-testkit", "mainspring-sim"],
+        tests_use: &["mainspring-testkit", "mainspring-tls", "mainspring-sim"],
     },
     Direction {
         package: "mainspring",

@@ -9,3 +9,4 @@ mod hooks;
 mod metrics;
 mod proxy;
 mod stage;
+mod tls;

@@ -13,6 +13,7 @@ use mainspring_loop::{
 };
 use mainspring_sim::{Faults, SimPeer, World, WorldOptions};
 use mainspring_testkit::SimServer;
+use mainspring_tls::tls_info;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -66,7 +67,8 @@ fn known(conn: &Conn<'_>, said: &str) -> String {
         }
     };
     let said = if said.starts_with("GET ") { "" } else { said };
-    format!("{peer}|{local}|{header}|{said}")
+    let tls = tls_info(conn).map_or_else(String::new, |info| format!("{} ", info.version()));
+    format!("{peer}|{local}|{header}|{tls}{said}")
 }
 
 fn everybody() -> NetworkSet {
@@ -85,7 +87,7 @@ fn setup(
     Ok((host, shard.listen_layered(host, &address, &options, layers)?))
 }
 
-fn served(layers: impl Fn() -> Layers + Clone + Send + Sync + 'static) -> Running {
+pub(crate) fn served(layers: impl Fn() -> Layers + Clone + Send + Sync + 'static) -> Running {
     start(Server::builder(), move |shard| {
         setup(shard, WhoAmI::default(), TCP, layers.clone()).map(drop)
     })
@@ -225,14 +227,22 @@ fn nginx_behind_is_told_who_the_client_is() {
 
 /// What `GET /` gets from there behind a header.
 fn dialled(to: &str, header: &Outbound) -> String {
+    let header = header.clone();
+    dialled_through(to, move || Layers::new().above(header.layer()))
+}
+
+/// What `GET /` gets from there through layers.
+pub(crate) fn dialled_through(
+    to: &str,
+    layers: impl Fn() -> Layers + Clone + Send + Sync + 'static,
+) -> String {
     let (got, closes) = (Arc::default(), Arc::<Mutex<Vec<CloseReason>>>::default());
-    let (to, header) = (to.to_owned(), header.clone());
+    let to = to.to_owned();
     let (keep, end): (Arc<Mutex<Vec<u8>>>, _) = (Arc::clone(&got), closes.clone());
     let running = start(Server::builder(), move |shard| {
-        let header = header.clone();
         shard.host(Dialler {
             to: format!("tcp://{to}").parse()?,
-            layers: Box::new(move || Layers::new().above(header.layer())),
+            layers: Box::new(layers.clone()),
             request: b"GET / HTTP/1.0\r\n\r\n",
             got: keep.clone(),
             closes: end.clone(),
