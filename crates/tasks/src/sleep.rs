@@ -184,6 +184,11 @@ impl Sleepers {
             };
             let timer = cx.set_timer(after);
             sleeper.timer = Some(timer);
+            let count = self.by_timer.len() + 1;
+            if self.by_timer.capacity() < 2 * count {
+                // A table that is at most half full is tidied up in its place, not in a new one.
+                self.by_timer.reserve(3 * count);
+            }
             self.by_timer.insert(timer, index);
         }
     }
