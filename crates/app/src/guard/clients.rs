@@ -182,6 +182,13 @@ mod tests {
         clients.iter().collect::<HashSet<_>>().len()
     }
 
+    /// Beside it a client has an entry of 24 bytes in a map that is at most seven eighths full.
+    #[test]
+    fn a_client_costs_about_a_hundred_bytes() {
+        assert!(size_of::<Slot>() <= 64, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<(Client, u32)>() <= 24);
+    }
+
     #[test]
     fn addresses_of_one_subscriber_are_one_client() {
         let client = |text: &str| Client::from(text.parse::<IpAddr>().unwrap());

@@ -4,7 +4,7 @@ use super::{Guard, Permit, Refusal};
 use mainspring_loop::{Input, Layer, LayerFault, LayerIo, LayerState};
 
 /// Judges the peer of one connection when the layers below are open, and holds its permit until the
-/// connection has ended. See [`Guard::layer`].
+/// connection has ended or was detached. See [`Guard::layer`].
 #[derive(Debug)]
 pub struct GuardLayer {
     guard: Guard,

@@ -1,11 +1,15 @@
 //! Guards in front of a server, over sockets and in simulation.
 
 use crate::stage::{
-    TCP, connect, echo, eventually, eventually_sim, inet, say, simulated, start, stop,
+    TCP, connect, echo, eventually, eventually_sim, inet, say, simulated, simulated_over, start,
+    stop,
 };
-use mainspring_app::guard::{Guard, GuardLimits, Rate, Refusal};
+use mainspring_app::guard::{Guard, GuardLimits, NetworkSet, Rate, Refusal};
+use mainspring_app::proxy::Inbound;
 use mainspring_io::Address;
 use mainspring_loop::{Balance, Error, Layers, Loops, Server, Shard};
+use mainspring_sim::{Faults, SimPeer};
+use mainspring_testkit::{Reached, SimServer};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -99,4 +103,67 @@ fn who_connects_too_often_waits_for_his_next_token() {
     say(&mut server, &mut late, b"x");
     eventually_sim(&mut server, Duration::from_secs(5), || !late.take_received().is_empty());
     assert_eq!((guard.stats().admitted, guard.stats().open), (4, 1));
+}
+
+/// Connections that end in every way there is, before and after the header, the guard and the
+/// handler: each permit comes back, and everybody was either let in or turned away.
+#[test]
+fn every_permit_comes_back_under_faults() {
+    let mut met = (0, 0, 0);
+    for seed in 0..80 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let guard = Guard::new(GuardLimits {
+            client_connections_max: Some(3.try_into().unwrap()),
+            clients_max: 4,
+            ..GuardLimits::default()
+        });
+        let (judge, inbound) = (guard.clone(), Inbound::optional(NetworkSet::everything()));
+        let mut server = simulated_over(seed, Faults::all(seed), move |shard| {
+            let host = shard.host(echo);
+            let address: Address = "tcp://127.0.0.1:7000".parse()?;
+            let (judge, inbound) = (judge.clone(), inbound.clone());
+            let layers = move || Layers::new().above(inbound.layer()).above(judge.layer());
+            let options = address.listen_options().clone();
+            shard.listen_layered(host, &address, &options, layers).map(drop)
+        });
+        let addr = server.addr(0);
+        // Each with what it has not been able to say yet.
+        let mut peers: Vec<(SimPeer, Vec<u8>)> = Vec::new();
+        for _ in 0..rng.usize(20..60) {
+            if rng.u8(0..3) > 0 {
+                let client = rng.u8(0..6);
+                let header = format!("PROXY TCP4 192.0.2.{client} 198.51.100.1 1 2\r\nhello");
+                let mut bytes = if rng.u8(0..8) > 0 { header } else { "plain".to_owned() };
+                if rng.u8(0..8) == 0 {
+                    bytes.truncate(rng.usize(0..bytes.len()));
+                }
+                let peer = server.world().connect(&addr);
+                peers.extend(peer.map(|peer| (peer, bytes.into_bytes())).ok());
+            } else if !peers.is_empty() {
+                let (mut peer, _) = peers.swap_remove(rng.usize(0..peers.len()));
+                if rng.bool() { peer.reset() } else { peer.close() }
+            }
+            for _ in 0..rng.usize(0..60) {
+                server.step(None);
+                for (peer, unsaid) in &mut peers {
+                    let said = peer.send(unsaid);
+                    unsaid.drain(..said);
+                }
+            }
+        }
+        let let_in = guard.stats();
+        assert!(let_in.clients <= 4, "seed {seed}: {let_in:?}");
+        server.handle().stop();
+        drop(peers);
+        let ended = server.run_until(Duration::from_secs(3600), SimServer::is_over);
+        assert_eq!(ended, Reached::Condition, "seed {seed}");
+        let (stats, total) = (guard.stats(), server.handle().stats().total);
+        assert_eq!(stats.open, 0, "seed {seed}: {stats:?}");
+        assert_eq!(stats.admitted, total.accepted, "seed {seed}: {stats:?} {total:?}");
+        assert!(stats.refused_total() <= total.refused, "seed {seed}: {stats:?} {total:?}");
+        met.0 += stats.admitted;
+        met.1 += stats.refused(Refusal::ClientConnections);
+        met.2 += stats.refused(Refusal::TableFull);
+    }
+    assert!(met.0 > 100 && met.1 > 10 && met.2 > 0, "too little was met: {met:?}");
 }
