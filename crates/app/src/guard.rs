@@ -43,7 +43,8 @@ pub struct GuardLimits {
     pub client_connections_max: Option<NonZeroU32>,
     /// How often one client may connect. Default `None`: no limit.
     pub client_rate: Option<Rate>,
-    /// How often connections may come in all. Refused ones do not count. Default `None`: no limit.
+    /// How often connections may come in all, to the listeners that share the guard: make one for
+    /// each that is to have a rate of its own. Refused ones do not count. Default `None`: no limit.
     pub rate: Option<Rate>,
     /// Clients that are remembered, at about a hundred bytes each. One more takes the place of
     /// whoever has had no connection for longest; while all of them have connections it is refused

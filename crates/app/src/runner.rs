@@ -215,8 +215,12 @@ impl Service for Running {
 
 /// What a run waits for.
 enum Event {
+    #[cfg_attr(not(unix), expect(dead_code, reason = "the system ends the process"))]
     Signal(i32),
-    Ended { index: usize, failure: Option<Error> },
+    Ended {
+        index: usize,
+        failure: Option<Error>,
+    },
 }
 
 /// A run under way.

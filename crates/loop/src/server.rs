@@ -321,7 +321,7 @@ impl Handle {
     }
 
     /// The open connections of all loops, in no order. Each loop is asked, and answers in its next
-    /// turn.
+    /// turn, for which it takes the longer the more it has.
     ///
     /// `None` if a loop did not answer within `wait`, as one does not that is busy for so long, or
     /// that this is called on: a loop lists its own by [`Cx::connections`](crate::Cx::connections)

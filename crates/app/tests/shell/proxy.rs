@@ -1,8 +1,8 @@
 //! PROXY headers in and out: against each other in simulation, against curl and nginx over sockets.
 
 use crate::stage::{
-    Folder, Nginx, PATIENCE, TCP, connect, curled, eventually, eventually_sim, inet, say,
-    simulated_over, start, stop,
+    Folder, Nginx, OWN_FOLDERS, PATIENCE, TCP, connect, curled, eventually, eventually_sim, inet,
+    say, simulated_over, start, stop,
 };
 use mainspring_app::guard::{Guard, GuardLimits, NetworkSet, Refusal};
 use mainspring_app::proxy::{Inbound, Outbound, ProxyInfo, Tlv, Version};
@@ -188,7 +188,7 @@ fn nginx_behind_is_told_who_the_client_is() {
     let nginx = Nginx::start(&folder, |port| {
         format!(
             "http {{
-                 access_log off;
+                 access_log off; {OWN_FOLDERS}
                  server {{
                      listen 127.0.0.1:{port} proxy_protocol;
                      location / {{

@@ -157,6 +157,10 @@ impl Drop for Folder {
     }
 }
 
+/// For an `http` section: folders below the prefix, which needs no rights elsewhere.
+pub(crate) const OWN_FOLDERS: &str = "client_body_temp_path body; proxy_temp_path proxy; \
+     fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;";
+
 /// nginx in the foreground, as one process. Killed when dropped.
 pub(crate) struct Nginx {
     child: Child,

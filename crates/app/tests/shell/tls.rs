@@ -1,7 +1,7 @@
 //! PROXY headers and guards in front of TLS.
 
 use crate::proxy::{dialled_through, served};
-use crate::stage::{Folder, Nginx, curl, curled, eventually, stop};
+use crate::stage::{Folder, Nginx, OWN_FOLDERS, curl, curled, eventually, stop};
 use mainspring_app::guard::{Guard, GuardLimits, NetworkSet, Refusal};
 use mainspring_app::proxy::{Inbound, Outbound, Version};
 use mainspring_io::Addr;
@@ -77,7 +77,7 @@ fn nginx_behind_takes_the_header_in_front_of_tls() {
     let nginx = Nginx::start(&folder, |port| {
         format!(
             "http {{
-                 access_log off;
+                 access_log off; {OWN_FOLDERS}
                  server {{
                      listen 127.0.0.1:{port} ssl proxy_protocol;
                      ssl_certificate {cert};
