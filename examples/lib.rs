@@ -4,6 +4,8 @@
 //! modules, so that tests run each `setup` over sockets of the kernel and in simulation.
 #![forbid(unsafe_code)]
 
+#[path = "broadcast.rs"]
+pub mod broadcast;
 #[path = "chat.rs"]
 pub mod chat;
 #[path = "detach.rs"]

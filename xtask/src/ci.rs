@@ -11,8 +11,8 @@ use crate::tree::{Scope, Workspace};
 
 pub(crate) const HELP: &str = "\
 All of `cargo xtask test` with 10,000 seeds and longer fuzzing, then the suite under AddressSanitizer and
-LeakSanitizer (x86-64 Linux), the loom models of the inbox, the instruction counts (Linux, see `cargo xtask counts`),
-and cargo-deny (installed below target/tools).
+LeakSanitizer (x86-64 Linux), the loom models of the inbox, a broadcast beside a thousand peers that never
+read, the instruction counts (Linux, see `cargo xtask counts`), and cargo-deny (installed below target/tools).
 
 examples:
   cargo xtask ci
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     test::steps(&mut report, &workspace, SEEDS, FUZZ_SECONDS);
     address_sanitizer(&mut report, &workspace);
     loom(&mut report, &workspace);
+    stalled(&mut report, &workspace);
     counts::step(&mut report, &workspace);
     cargo_deny(&mut report, &workspace);
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -73,7 +74,7 @@ fn address_sanitizer(report: &mut Report, workspace: &Workspace) {
     tests.env("MAINSPRING_PEERS", test::peers(workspace));
     tests.env("MAINSPRING_BIN", target.join(ASAN_TARGET).join("debug").join("mainspring"));
     // The sanitizer's own memory beside each allocation is not what those tests are about.
-    tests.args(["--", "--skip", "an_idle_connection_costs"]);
+    tests.args(["--", "--skip", "an_idle_connection_costs", "--skip", "stalled_peers_cost"]);
     report.run(Step::new("address sanitizer, tests", tests, SLOW_LIMIT));
 }
 
@@ -83,6 +84,21 @@ fn loom(report: &mut Report, workspace: &Workspace) {
     models.args(["--test", "loom", "--target-dir"]).arg(workspace.target.join("loom"));
     models.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "3");
     report.run(Step::new("loom", models, SLOW_LIMIT));
+}
+
+/// A broadcast at full size: what a thousand peers that never read cost in memory, and a thousand
+/// others in time. Alone, because it measures.
+fn stalled(report: &mut Report, workspace: &Workspace) {
+    if !cfg!(target_os = "linux") {
+        println!("stalled peers: not run, wants Linux");
+        return;
+    }
+    for driver in ["ready", "ring"] {
+        let test = ["test", "--release", "--package", "mainspring-loop", "--test", "stalled"];
+        let mut test = in_root(workspace, &test);
+        test.args(["--", "--ignored", "--nocapture"]).env("MAINSPRING_DRIVER", driver);
+        report.run(Step::new(format!("stalled peers, {driver}"), test, BUILD_LIMIT));
+    }
 }
 
 fn cargo_deny(report: &mut Report, workspace: &Workspace) {

@@ -1,5 +1,6 @@
 //! What is counted.
 
+use crate::broadcast;
 use crate::callgrind;
 use crate::exchange::{Exchange, Protocol};
 use crate::inside;
@@ -89,6 +90,20 @@ pub(crate) const SCENES: &[Scene] = &[
         12_000,
     ),
     inside("post-x64", "the same, 64 per turn", inside::post_many, 12_800, 76_800),
+    inside(
+        "broadcast-cx",
+        "Cx::broadcast of 64 bytes by a post, per connection of 64",
+        broadcast::by_the_loop,
+        12_800,
+        76_800,
+    ),
+    inside(
+        "broadcast",
+        "Broadcaster::send_to of the same, with limits and account",
+        broadcast::by_a_broadcaster,
+        12_800,
+        76_800,
+    ),
 ];
 
 const fn echo() -> Exchange {

@@ -7,10 +7,11 @@
 
 mod support;
 
+use bytes::Bytes;
 use mainspring_io::Addr;
 use mainspring_loop::{
-    Action, CloseReason, Conn, ConnId, Cx, Datagram, Handler, Input, Limits, Opened, Remote,
-    Running, Server, TimerId,
+    Action, BroadcastLimits, CloseReason, Conn, ConnId, Cx, Datagram, Handler, Input, Limits,
+    Opened, Remote, Running, Server, TimerId,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -191,6 +192,7 @@ fn a_warm_loop_does_not_allocate() {
     assert_eq!(allocations(|| drop(Vec::<u8>::with_capacity(10))), 1, "the counter counts");
     stop(world.running);
     wakes_do_not_allocate();
+    broadcasts_do_not_allocate();
 }
 
 fn wakes_do_not_allocate() {
@@ -226,5 +228,49 @@ fn wakes_do_not_allocate() {
     let grown = allocations(|| wake(REQUESTS));
     assert!(grown <= 4, "wakes from another thread: {grown} allocations");
     assert!(woken.load(Ordering::Relaxed) >= REQUESTS as u64);
+    stop(running);
+}
+
+fn broadcasts_do_not_allocate() {
+    const MESSAGE: &[u8] = &[b'b'; 200];
+    let (give, given) = std::sync::mpsc::channel();
+    let give = Mutex::new(give);
+    let running = Server::builder()
+        .start(move |shard| {
+            let host = shard.host(Echo { fired: Arc::default(), woken: Arc::default() });
+            shard.listen(host, TCP)?;
+            give.lock().unwrap().send(shard.remote(host)).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    let remote: Remote<Echo> = given.recv().unwrap();
+    let at = inet(&running);
+    let mut clients: Vec<TcpStream> =
+        (0..CONNECTIONS).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut ids = Vec::new();
+    while ids.len() < CONNECTIONS {
+        let tell = tell.clone();
+        remote.post(move |_, cx| tell.send(cx.connections()).unwrap()).unwrap();
+        ids = told.recv_timeout(PATIENCE).unwrap();
+    }
+    let broadcaster = remote.broadcaster(BroadcastLimits::default());
+    let targets = broadcaster.targets(&ids);
+    let mut buffer = [0; 4 * MESSAGE.len()];
+    let mut send = |rounds: usize| {
+        for _ in 0..rounds {
+            for _ in 0..4 {
+                broadcaster.send_to(Bytes::from_static(MESSAGE), &targets).unwrap();
+            }
+            for client in &mut clients {
+                client.read_exact(&mut buffer).unwrap();
+            }
+        }
+    };
+    send(200);
+    // As for wakes: on the ring one message more than ever before may meet one under way.
+    let grown = allocations(|| send(REQUESTS / CONNECTIONS));
+    assert!(grown <= CONNECTIONS, "{REQUESTS} messages to single targets: {grown} allocations");
+    eventually("all is delivered", || broadcaster.stats().queued == 0);
     stop(running);
 }

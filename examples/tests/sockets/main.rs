@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "tests over sockets wait in real time")]
 
+mod broadcast;
 mod chat;
 mod client;
 mod detach;
