@@ -196,9 +196,10 @@ impl<C: Records> Machine<C> {
                 return Ok(());
             }
             let UnbufferedStatus { mut discard, state } = self.connection.records(input.bytes());
-            let mut waits = false;
+            let (mut waits, mut is_data) = (false, false);
             let result = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                    is_data = true;
                     match traffic.next_record() {
                         None => break Ok(()),
                         Some(Err(error)) => break Err(error),
@@ -231,6 +232,10 @@ impl<C: Records> Machine<C> {
             result?;
             if waits {
                 self.hold(input);
+                return Ok(());
+            }
+            if is_data && input.is_empty() && !self.connection.is_handshaking() {
+                // The common case: another look would find nothing, for some percent of the cost.
                 return Ok(());
             }
         }
