@@ -19,6 +19,7 @@ kinds:
   echo    the same bytes back over tcp (64 B, 1 KiB, 16 KiB; 1, 50, 500 connections; 1 and 16 in flight) and unix
   redis   PING, SET, GET, 1 and 128 in flight, by our generator and by redis-benchmark
   http    Hello World, 64 connections, 1 and 16 in flight
+  tls     the same bytes back over TLS 1.3 (64 B, 1 KiB, 16 KiB), 50 connections, beside tokio-rustls
   udp     64 B, 512 in flight, plain and with GRO and GSO
   idle    15,000 connections that do nothing: their memory, and what they cost 50 that do
   scale   one loop and two on two cores, the load beside them
@@ -40,7 +41,7 @@ examples:
   cargo xtask bench all --lab
 ";
 
-const KINDS: &[&str] = &["echo", "redis", "http", "udp", "idle", "scale"];
+const KINDS: &[&str] = &["echo", "redis", "http", "tls", "udp", "idle", "scale"];
 const ALL: &str = "all";
 const FLAGS: &[Flag] = &[
     Flag::Switch("--quick"),

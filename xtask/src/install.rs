@@ -18,6 +18,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "redis-benchmark", package: "redis-tools" },
     Program { name: "redis-server", package: "redis-server" },
     Program { name: "curl", package: "curl" },
+    Program { name: "openssl", package: "openssl" },
     Program { name: "nc", package: "netcat-openbsd" },
     Program { name: "strace", package: "strace" },
     Program { name: "ss", package: "iproute2" },

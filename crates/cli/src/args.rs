@@ -146,13 +146,15 @@ pub(crate) struct HttpArguments {
 
 const LISTENING: &str = "Listening";
 const CLIENTS: &str = "Clients (NETWORKS: addresses and CIDR, with commas; RATE: 10/s, 90/m, or 10/s:100 for 100 at once)";
+const TLS: &str = "TLS (certificates are read again when a file changes, and on SIGHUP)";
 const LIMITS: &str = "Limits (times: 500ms, 5s, 2m, 1h, off; sizes: bytes, or with k, m, g)";
 const STORAGE: &str = "Storage";
 
 /// What every program takes.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArguments {
-    /// Listen on an address: tcp://HOST:PORT, udp://HOST:PORT (echo), unix://PATH; may be repeated
+    /// Listen on an address: tcp://HOST:PORT, tls://HOST:PORT?cert=FILE&key=FILE, udp://HOST:PORT
+    /// (echo), unix://PATH; may be repeated
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENING)]
     pub(crate) listen: Vec<Address>,
 
@@ -177,6 +179,19 @@ pub(crate) struct ServiceArguments {
 
     #[command(flatten)]
     pub(crate) clients: ClientArguments,
+
+    /// Speak TLS on all TCP addresses, with this certificate chain in PEM; several are told apart by
+    /// the names in them (SNI), the first is for everybody else
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = TLS)]
+    pub(crate) tls_cert: Vec<PathBuf>,
+
+    /// The private key of each --tls-cert, in the same order
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    pub(crate) tls_key: Vec<PathBuf>,
+
+    /// Ask clients for certificates that these roots vouch for; may be repeated
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    pub(crate) tls_client_ca: Vec<PathBuf>,
 
     /// How many loops, each a thread: a number (0 is 1), or auto for one per processor
     #[arg(long, value_name = "N|auto", default_value = "1", value_parser = parse_loops)]

@@ -2,16 +2,18 @@
 
 mod admin;
 mod front;
+mod tls;
 
 use self::admin::AdminPage;
 use self::front::Front;
+use self::tls::Certificates;
 use crate::args::{Arguments, Level, ServiceArguments, Size};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use mainspring::app::{self, Runner};
 use mainspring::{
-    Addr, Address, Error, Handler, Limits, ListenOptions, Loops, Scheme, Server, ServerBuilder,
-    UnixAddr,
+    Addr, Address, Error, Handler, HostId, Limits, ListenOptions, Loops, Scheme, Server,
+    ServerBuilder, Shard, UnixAddr,
 };
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -57,7 +59,10 @@ impl Service {
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Result<(), Failure> {
         let places = self.places(arguments)?;
-        let names: Vec<Scheme> = places.iter().map(|(address, _)| address.scheme()).collect();
+        let certificates = Certificates::new(arguments, &places)?;
+        let scheme = |(index, place): (usize, &(Address, _))| certificates.scheme(index, &place.0);
+        let names: Vec<Scheme> = places.iter().enumerate().map(scheme).collect();
+        certificates.reload_on_hangup()?;
         let (name, loops) = (self.name, loop_count(arguments.loops));
         let front = Front::new(&arguments.clients);
         let admin = AdminPage::new(arguments.admin.as_ref(), front.guard())?;
@@ -65,14 +70,7 @@ impl Service {
         let start = move || {
             let running = builder.start(move |shard| {
                 let host = shard.host(make());
-                for (address, options) in &places {
-                    if front.is_open() || address.is_datagram() {
-                        shard.listen_with(host, address, options)?;
-                    } else {
-                        let front = front.clone();
-                        shard.listen_layered(host, address, options, move || front.layers())?;
-                    }
-                }
+                listen(shard, host, &places, &front, &certificates)?;
                 admin.listen(shard)
             })?;
             let addrs = running.addrs();
@@ -102,7 +100,7 @@ impl Service {
         addresses.extend(arguments.unix.iter().map(Address::unix));
         if let Some(address) = addresses.iter().find(|address| !self.takes(address)) {
             return Err(Failure::Usage(format!(
-                "{} serves byte streams: '{address}' is none; allowed are tcp, tcp4, tcp6, unix",
+                "{} serves byte streams: '{address}' is none; allowed are tcp, tcp4, tcp6, tls, unix",
                 self.name
             )));
         }
@@ -148,6 +146,30 @@ impl Service {
             .drain(arguments.drain.0.unwrap_or(NO_DRAIN))
             .limits(limits)
     }
+}
+
+/// Listens on all places: in front of the handler who may connect, then TLS.
+fn listen<H: Handler>(
+    shard: &mut Shard<'_>,
+    host: HostId<H>,
+    places: &[(Address, ListenOptions)],
+    front: &Front,
+    certificates: &Certificates,
+) -> Result<(), Error> {
+    for ((address, options), tls) in places.iter().zip(certificates.of_places()) {
+        if address.is_datagram() || (front.is_open() && tls.is_none()) {
+            shard.listen_with(host, address, options)?;
+            continue;
+        }
+        let (front, tls) = (front.clone(), tls.clone());
+        let layers = move || match &tls {
+            None => front.layers(),
+            Some(tls) => front.layers().above(tls.layer()),
+        };
+        shard.listen_layered(host, &address.transport(), options, layers)?;
+    }
+    certificates.watch(shard);
+    Ok(())
 }
 
 impl Failure {

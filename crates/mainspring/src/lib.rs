@@ -67,6 +67,8 @@ pub use mainspring_loop::{
 };
 pub use mainspring_sim as sim;
 pub use mainspring_tasks as tasks;
+#[cfg(feature = "tls")]
+pub use mainspring_tls as tls;
 pub use mainspring_wire as wire;
 
 /// The code in the pages is compiled, and run where it ends, by `cargo test --doc`; that of

@@ -20,6 +20,7 @@ mod redis;
 mod services;
 mod tasks_echo;
 mod ticker;
+mod tls;
 
 use std::time::Duration;
 

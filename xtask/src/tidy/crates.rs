@@ -66,6 +66,7 @@ const DIRECTIONS: &[Direction] = &[
             "mainspring-loop",
             "mainspring-sim",
             "mainspring-tasks",
+            "mainspring-tls",
             "mainspring-wire",
         ],
         tests_use: &["mainspring-testkit"],

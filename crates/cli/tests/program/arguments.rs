@@ -21,7 +21,7 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         (&["echo", "--listen", "tcp://:99999"], &["99999", "65535"]),
         (&["echo", "--listen", "tcp://:1?color=red"], &["color", "reuseport"]),
         (&["echo", "--listen", "tcp://:1?reuseport=maybe"], &["maybe", "true"]),
-        (&["redis", "--listen", "udp://:1"], &["udp://:1", "tcp, tcp4, tcp6, unix"]),
+        (&["redis", "--listen", "udp://:1"], &["udp://:1", "tcp, tcp4, tcp6, tls, unix"]),
         (&["http", "--balance", "fair"], &["fair", "least-connections"]),
         (&["http", "--driver", "epoll"], &["epoll", "portable"]),
         (&["http", "--loops", "-1"], &["-1"]),

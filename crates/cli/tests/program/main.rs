@@ -21,3 +21,4 @@ mod redis_differential;
 mod redis_random;
 mod redis_server;
 mod stopping;
+mod tls;
