@@ -16,7 +16,7 @@ use crate::{Error, Report, Target, datagram, engine};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "load", after_help = EXAMPLES)]
 pub struct Arguments {
-    /// tcp://HOST:PORT, unix:///path, or (echo only) udp://HOST:PORT
+    /// tcp://HOST:PORT, tls://HOST:PORT, unix:///path, or (echo only) udp://HOST:PORT
     #[arg(long)]
     pub target: Target,
     /// What the server speaks
@@ -189,7 +189,9 @@ impl Arguments {
 
     fn host(&self) -> String {
         match &self.target {
-            Target::Tcp(address) | Target::Udp(address) => address.to_string(),
+            Target::Tcp(address) | Target::Tls(address) | Target::Udp(address) => {
+                address.to_string()
+            }
             Target::Unix(_) => "localhost".to_owned(),
         }
     }

@@ -10,6 +10,7 @@ use rustix::time::Timespec;
 
 use crate::in_flight::InFlight;
 use crate::meter::Meter;
+use crate::tls::{self, Tls};
 use crate::{Error, Report, Target};
 
 /// Bytes received at once.
@@ -99,6 +100,8 @@ struct Engine<P> {
     protocol: P,
     meter: Meter,
     buffer: Vec<u8>,
+    /// Requests on their way through TLS.
+    plain: Vec<u8>,
     unanswered: usize,
     heard_ns: u64,
 }
@@ -111,6 +114,7 @@ struct Conn {
     waits_for_room: bool,
     progress: usize,
     carry: Vec<u8>,
+    tls: Option<Tls>,
 }
 
 impl<P: Protocol> Engine<P> {
@@ -119,13 +123,15 @@ impl<P: Protocol> Engine<P> {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(std::io::Error::from)
             .map_err(failed())?;
+        let tls = matches!(plan.target, Target::Tls(_)).then(tls::config).transpose()?;
         let mut conns = Vec::with_capacity(plan.connections);
         for index in 0..plan.connections {
             let socket = plan.target.dial()?;
+            let tls = tls.clone().map(|config| Tls::connect(config, &socket)).transpose()?;
             epoll::add(&poller, &socket, EventData::new_u64(index as u64), EventFlags::IN)
                 .map_err(std::io::Error::from)
                 .map_err(failed())?;
-            conns.push(Conn::new(socket));
+            conns.push(Conn::new(socket, tls));
         }
         Ok(Self {
             poller,
@@ -133,6 +139,7 @@ impl<P: Protocol> Engine<P> {
             protocol,
             meter: Meter::new(plan),
             buffer: vec![0; BUFFER_SIZE],
+            plain: Vec::new(),
             unanswered: 0,
             heard_ns: 0,
         })
@@ -203,8 +210,13 @@ impl<P: Protocol> Engine<P> {
     /// Puts `count` requests into the outbox of a connection and sends what goes.
     fn send(&mut self, index: usize, sent_ns: u64, count: usize) -> Result<(), Error> {
         let conn = &mut self.conns[index];
-        for _ in 0..count {
-            self.protocol.request(&mut conn.out);
+        match &mut conn.tls {
+            None => (0..count).for_each(|_| self.protocol.request(&mut conn.out)),
+            Some(tls) => {
+                self.plain.clear();
+                (0..count).for_each(|_| self.protocol.request(&mut self.plain));
+                tls.encrypt(&self.plain, &mut conn.out);
+            }
         }
         conn.in_flight.add(sent_ns, count);
         self.unanswered += count;
@@ -248,7 +260,7 @@ impl<P: Protocol> Engine<P> {
 }
 
 impl Conn {
-    fn new(socket: OwnedFd) -> Self {
+    fn new(socket: OwnedFd, tls: Option<Tls>) -> Self {
         Self {
             socket,
             in_flight: InFlight::default(),
@@ -257,6 +269,7 @@ impl Conn {
             waits_for_room: false,
             progress: 0,
             carry: Vec::new(),
+            tls,
         }
     }
 
@@ -286,6 +299,10 @@ impl Conn {
 
     fn take<P: Protocol>(&mut self, protocol: &mut P, fresh: &[u8]) -> Result<usize, Error> {
         let wrong = Error::WrongReply;
+        let fresh = match &mut self.tls {
+            None => fresh,
+            Some(tls) => tls.decrypt(fresh)?,
+        };
         if self.carry.is_empty() {
             let taken = protocol.replies(&mut self.progress, fresh).map_err(wrong)?;
             self.carry.extend_from_slice(&fresh[taken.used..]);

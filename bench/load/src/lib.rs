@@ -23,6 +23,7 @@ mod report;
 mod resident;
 mod resp;
 mod target;
+mod tls;
 mod usage;
 mod window;
 

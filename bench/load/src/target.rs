@@ -1,4 +1,5 @@
-//! Where the load goes: `tcp://HOST:PORT`, `udp://HOST:PORT` or `unix:///path` (also `unix:path`).
+//! Where the load goes: `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT` or `unix:///path` (also
+//! `unix:path`).
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -17,6 +18,8 @@ use crate::Error;
 pub enum Target {
     /// A TCP server.
     Tcp(SocketAddr),
+    /// A TLS server with the certificate of this workspace.
+    Tls(SocketAddr),
     /// A datagram server.
     Udp(SocketAddr),
     /// A stream server at a path.
@@ -29,7 +32,7 @@ impl Target {
     pub(crate) fn dial(&self) -> Result<OwnedFd, Error> {
         let failed = || Error::io(format!("cannot connect to {self}"));
         Ok(match self {
-            Self::Tcp(address) => {
+            Self::Tcp(address) | Self::Tls(address) => {
                 let stream = TcpStream::connect(address).map_err(failed())?;
                 stream.set_nodelay(true).map_err(failed())?;
                 reset_at_close(&stream).map_err(failed())?;
@@ -71,8 +74,9 @@ impl FromStr for Target {
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
         let make: fn(SocketAddr) -> Self = match scheme {
             "tcp" => Self::Tcp,
+            "tls" => Self::Tls,
             "udp" => Self::Udp,
-            _ => return Err(format!("unknown scheme `{scheme}`; allowed: tcp, udp, unix")),
+            _ => return Err(format!("unknown scheme `{scheme}`; allowed: tcp, tls, udp, unix")),
         };
         let mut addresses = rest
             .to_socket_addrs()
@@ -85,6 +89,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
@@ -97,7 +102,9 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written_alike() {
-        for text in ["tcp://127.0.0.1:80", "udp://[::1]:9", "unix:///run/x.sock"] {
+        for text in
+            ["tcp://127.0.0.1:80", "tls://127.0.0.1:443", "udp://[::1]:9", "unix:///run/x.sock"]
+        {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         assert_eq!("127.0.0.1:80".parse::<Target>().unwrap().to_string(), "tcp://127.0.0.1:80");
@@ -107,7 +114,7 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_named_with_what_is_allowed() {
         let error = "quic://127.0.0.1:1".parse::<Target>().unwrap_err();
-        assert_eq!(error, "unknown scheme `quic`; allowed: tcp, udp, unix");
+        assert_eq!(error, "unknown scheme `quic`; allowed: tcp, tls, udp, unix");
         assert!("tcp://127.0.0.1".parse::<Target>().is_err());
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Redis,
     /// Hello World over HTTP/1.1
     Http,
+    /// The same bytes back over TLS 1.3
+    Tls,
     /// The same datagrams back, plain and in bursts
     Udp,
     /// Memory of connections that do nothing, and what they cost those that do
@@ -71,6 +73,7 @@ impl Kind {
             Self::Echo => "echo",
             Self::Redis => "redis",
             Self::Http => "http",
+            Self::Tls => "tls",
             Self::Udp => "udp",
             Self::Idle => "idle",
             Self::Scale => "scale",
@@ -83,6 +86,7 @@ impl Kind {
             Self::Echo => "Echo: server CPU per request",
             Self::Redis => "Redis: server CPU per request",
             Self::Http => "HTTP: server CPU per request",
+            Self::Tls => "TLS echo: server CPU per request",
             Self::Udp => "UDP echo: server CPU per datagram",
             Self::Idle => "15,000 idle connections: server CPU per request of 50 busy ones",
             Self::Scale => "One loop and two: server CPU per request",
@@ -95,6 +99,7 @@ impl Kind {
             Self::Echo => echo_cases(),
             Self::Redis => redis_cases(),
             Self::Http => http_cases(),
+            Self::Tls => tls_cases(),
             Self::Udp => udp_cases(),
             Self::Idle => idle_cases(quick),
             Self::Scale => scale_cases(),
@@ -124,6 +129,7 @@ impl Case {
         let Self { connections, depth, .. } = self;
         let scheme = match self.scheme {
             Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
             Scheme::Unix => "unix",
             Scheme::Udp => "udp",
         };
@@ -206,6 +212,18 @@ fn http_cases() -> Vec<Case> {
         ..Case::tcp()
     };
     vec![case(1), case(16)]
+}
+
+fn tls_cases() -> Vec<Case> {
+    let case = |size, depth, quick| Case {
+        scheme: Scheme::Tls,
+        size,
+        depth,
+        quick,
+        servers: contenders::tls(),
+        ..Case::tcp()
+    };
+    vec![case(64, 1, false), case(1024, 1, true), case(16 * 1024, 1, true), case(1024, 16, false)]
 }
 
 fn udp_cases() -> Vec<Case> {

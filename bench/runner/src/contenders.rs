@@ -14,6 +14,8 @@ pub(crate) struct Server {
     pub(crate) idle: usize,
     /// Whether datagrams pass the kernel in bursts, on both sides.
     pub(crate) offload: bool,
+    /// Ours gets a certificate.
+    pub(crate) tls: bool,
     /// Its threads wait for each other; so that they wait says nothing about others.
     pub(crate) is_crowd: bool,
 }
@@ -98,7 +100,7 @@ impl Server {
     }
 
     fn new(name: String, role: Role, start: Start) -> Self {
-        Self { name, role, start, idle: 0, offload: false, is_crowd: false }
+        Self { name, role, start, idle: 0, offload: false, tls: false, is_crowd: false }
     }
 
     /// The same server with `idle` connections beside the busy ones.
@@ -109,6 +111,11 @@ impl Server {
     /// The same server with bursts of datagrams.
     pub(crate) fn with_offload(&self) -> Self {
         Self { offload: true, ..self.clone() }
+    }
+
+    /// The same server over TLS.
+    pub(crate) fn with_tls(&self) -> Self {
+        Self { tls: true, ..self.clone() }
     }
 
     /// Whether this program has it.
@@ -140,6 +147,13 @@ pub(crate) fn http() -> Vec<Server> {
     let mut servers = vec![Server::floor("floor-http"), Server::floor("floor-http-uring")];
     servers.extend(Server::ours("http"));
     servers.extend(["hyper-http", "may-minihttp-http", "nginx-http"].map(Server::peer));
+    servers
+}
+
+/// Echo over TLS, all by rustls with the same provider. No floor is known: tokio takes its place.
+pub(crate) fn tls() -> Vec<Server> {
+    let mut servers = vec![Server { role: Role::Floor, ..Server::peer("tokio-tls") }];
+    servers.extend(Server::ours("echo").map(|server| server.with_tls()));
     servers
 }
 
@@ -194,7 +208,8 @@ mod tests {
 
     #[test]
     fn the_floor_stands_first_and_ours_with_both_drivers() {
-        for servers in [echo(), redis(), http(), datagrams(), bursts(), crowded(9), scaled()] {
+        for servers in [echo(), redis(), http(), tls(), datagrams(), bursts(), crowded(9), scaled()]
+        {
             assert_eq!(servers[0].role, Role::Floor);
             for driver in Driver::ALL {
                 assert!(servers.iter().any(|server| server.role == Role::Ours(driver)));

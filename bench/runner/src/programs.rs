@@ -26,6 +26,8 @@ pub(crate) struct Programs {
     pub(crate) mainspring: Option<PathBuf>,
     pub(crate) redis_server: Option<PathBuf>,
     pub(crate) redis_benchmark: Option<PathBuf>,
+    /// The certificate and the key for TLS, as files.
+    pub(crate) tls: (String, String),
 }
 
 /// A server that listens; it is ended when this is dropped.
@@ -44,6 +46,8 @@ pub(crate) struct Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Tcp,
+    /// TLS over TCP.
+    Tls,
     Unix,
     Udp,
 }
@@ -56,6 +60,7 @@ impl Programs {
             mainspring: mainspring.filter(|path| path.is_file()),
             redis_server: in_path("redis-server"),
             redis_benchmark: in_path("redis-benchmark"),
+            tls: certificate_files()?,
         })
     }
 
@@ -108,6 +113,11 @@ impl Programs {
                 format!("tcp://{address}")
             }
         };
+        if scheme == Scheme::Tls
+            && let Some(place) = running.address.strip_prefix("tcp://")
+        {
+            running.address = format!("tls://{place}");
+        }
         Ok(running)
     }
 
@@ -129,6 +139,9 @@ impl Programs {
                     (false, _) => String::new(),
                 };
                 command.args([subcommand, "--listen", &format!("{listen}{options}")]);
+                if server.tls {
+                    command.args(["--tls-cert", &self.tls.0, "--tls-key", &self.tls.1]);
+                }
                 command.args(["--driver", driver.name(), "--loops", &loops.to_string()]);
                 Ok((command, None))
             }
@@ -217,6 +230,18 @@ fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| Path::is_file(path))
 }
 
+/// What the servers of this program have compiled in, for those that read files. The same text for
+/// every run, so that runs may write it at the same time.
+fn certificate_files() -> std::io::Result<(String, String)> {
+    let write = |name: &str, text: &str| {
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text)?;
+        Ok::<_, std::io::Error>(path.display().to_string())
+    };
+    let certificate = write("mainspring-bench-certificate.pem", bench_servers::CERTIFICATE)?;
+    Ok((certificate, write("mainspring-bench-key.pem", bench_servers::KEY)?))
+}
+
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -265,12 +290,19 @@ mod tests {
             mainspring: Some("mainspring".into()),
             redis_server: None,
             redis_benchmark: None,
+            tls: ("cert.pem".to_owned(), "key.pem".to_owned()),
         };
         let server = Server::our("echo", Driver::Ring, 2).with_offload();
         let (command, _) = programs.command(&server, "udp://127.0.0.1:0").unwrap();
         let args: Vec<_> = command.get_args().collect();
         let wanted =
             "echo --listen udp://127.0.0.1:0?rcvbuf=4m&gro=1&gso=1 --driver ring --loops 2";
+        assert_eq!(args, wanted.split(' ').collect::<Vec<_>>());
+        let server = Server::our("echo", Driver::Ready, 1).with_tls();
+        let (command, _) = programs.command(&server, "tcp://127.0.0.1:0").unwrap();
+        let args: Vec<_> = command.get_args().collect();
+        let wanted = "echo --listen tcp://127.0.0.1:0 --tls-cert cert.pem --tls-key key.pem \
+                      --driver ready --loops 1";
         assert_eq!(args, wanted.split(' ').collect::<Vec<_>>());
     }
 }

@@ -127,6 +127,8 @@ fn judge_table(kind: Kind, table: &Table) -> Vec<Verdict> {
             verdicts.push(over_best_peer(table));
             verdicts
         }
+        // Below tokio, which stands where others have a floor.
+        Kind::Tls => over_floor(table, &Driver::ALL, 0.99),
         Kind::Udp if table.cells.iter().any(|cell| cell.server.offload) => bursts(table),
         Kind::Udp => over_floor(table, &Driver::ALL, 1.02),
         Kind::Idle => idle(table),

@@ -11,7 +11,7 @@ use crate::floor::{self, Kernel};
 use crate::listen::Address;
 use crate::{
     compio_echo, hyper_http, may_http, message_io_echo, mio_echo, mio_udp, monoio_echo, nginx_http,
-    tasks_echo, threads, tokio_echo, tokio_udp, unsafe_libuv,
+    tasks_echo, threads, tokio_echo, tokio_tls, tokio_udp, unsafe_libuv,
 };
 
 /// One of the servers to measure against; prints `NAME: ready on ADDRESS` once it listens, and ends
@@ -62,6 +62,8 @@ pub enum ServerName {
     MioUdp,
     /// tokio, one thread: the same bytes back (tcp, unix)
     TokioEcho,
+    /// tokio and tokio-rustls, one thread: the same bytes back over TLS (tcp)
+    TokioTls,
     /// tokio, one thread: the same datagrams back (udp)
     TokioUdp,
     /// monoio on io_uring: the same bytes back (tcp, unix)
@@ -108,6 +110,7 @@ impl Arguments {
             ServerName::MioEcho => mio_echo::serve(&name, &self.listen),
             ServerName::MioUdp => mio_udp::serve(&name, &self.listen),
             ServerName::TokioEcho => tokio_echo::serve(&name, &self.listen),
+            ServerName::TokioTls => tokio_tls::serve(&name, &self.listen),
             ServerName::TokioUdp => tokio_udp::serve(&name, &self.listen),
             ServerName::MonoioEcho => monoio_echo::serve(&name, &self.listen),
             ServerName::MonoioLegacyEcho => monoio_echo::serve_legacy(&name, &self.listen),

@@ -21,11 +21,17 @@ mod nginx_http;
 mod tasks_echo;
 mod threads;
 mod tokio_echo;
+mod tokio_tls;
 mod tokio_udp;
 mod unsafe_libuv;
 mod unsafe_socket;
 
 pub use arguments::{Arguments, ServerName};
+
+/// For all TLS servers here and those who dial them; it protects nothing.
+pub const CERTIFICATE: &str = include_str!("../../tls/certificate.pem");
+/// The key of [`CERTIFICATE`].
+pub const KEY: &str = include_str!("../../tls/key.pem");
 
 /// Bytes that every server reads at once.
 const BUFFER_SIZE: usize = 64 * 1024;
