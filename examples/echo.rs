@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// A function of this shape is a handler without state.
 pub fn echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
-    conn.out().extend_from_slice(input.take());
+    conn.forward(input);
     Action::Continue
 }
 

@@ -56,7 +56,7 @@ impl Handler for Proxy {
         let mut cx = conn.cx();
         let Some(mut other) = cx.conn(side.other) else { return Action::Close };
         // Also while it is being dialled: what is queued leaves when it is up.
-        other.out().extend_from_slice(input.take());
+        other.forward(input);
         if other.is_choked() { Action::Pause } else { Action::Continue }
     }
 

@@ -29,11 +29,10 @@ impl Handler for Echo {
     }
 
     fn on_data(&mut self, (): &mut (), conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
-        let bytes = input.take();
         if self.trace {
-            trace(conn.id(), &conn.peer(), bytes);
+            trace(conn.id(), &conn.peer(), input.bytes());
         }
-        conn.out().extend_from_slice(bytes);
+        conn.forward(input);
         Action::Continue
     }
 

@@ -16,7 +16,9 @@
 //!   exactly one of `closed` or `released`, comes exactly once and last. The loop reuses the slot
 //!   only then. A listener and a datagram socket end with `closed` too.
 //! * **D2** `data` and `datagram` lend their bytes for the call. The driver does not look at them
-//!   again; the callee may scribble (unmask, decrypt in place).
+//!   again; the callee may scribble (unmask, decrypt in place). Where a driver can do without the
+//!   memory it calls [`loan`](Sink::loan) in place of `data`, and what the callee [keeps](Loan::keep)
+//!   stays as it is until that is dropped, whatever becomes of the key and the driver.
 //! * **D3** Nothing is delivered before the first `recv_start`. After `recv_stop` a bounded amount
 //!   may still be delivered, and the loop keeps it. (ready: none; ring: what the ring had taken;
 //!   sim: by seed.)
@@ -51,7 +53,7 @@
 //! send for one answers `Done` if nothing is queued and otherwise `Waiting`, with no `sent` to
 //! follow.
 
-use crate::{Addr, DatagramOutbox, Key, ListenOptions, Outbox, OwnedStream, SocketOptions};
+use crate::{Addr, DatagramOutbox, Key, ListenOptions, Loan, Outbox, OwnedStream, SocketOptions};
 use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -175,6 +177,10 @@ pub trait Sink {
     fn connected(&mut self, key: Key, local: Addr);
     /// Bytes arrived.
     fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow;
+    /// Bytes arrived, so many that to keep them is cheaper than to copy them.
+    fn loan(&mut self, key: Key, mut bytes: Loan<'_>) -> Flow {
+        self.data(key, bytes.bytes())
+    }
     /// A datagram arrived.
     fn datagram(&mut self, key: Key, from: &Addr, bytes: &mut [u8]) -> Flow;
     /// Queued datagrams were given up, each for the given reason.

@@ -20,10 +20,12 @@ mod bits;
 mod datagrams;
 mod key;
 mod limits;
+mod loan;
 mod options;
 mod os;
 mod outbox;
 mod ready;
+mod region;
 #[cfg(target_os = "linux")]
 mod ring;
 mod stream;
@@ -38,10 +40,12 @@ pub use datagrams::DatagramOutbox;
 pub use driver::{Accepted, Driver, Flow, SendState, Sink};
 pub use key::Key;
 pub use limits::DriverLimits;
+pub use loan::{Kept, Loan};
 pub use options::{Keepalive, Linger, ListenOptions, SocketOptions};
 pub use os::{DriverKind, UnknownDriver};
 pub use outbox::{Chunk, Outbox, SpareChunks};
 pub use ready::ReadyDriver;
+pub use region::ReadBuffers;
 #[cfg(target_os = "linux")]
 pub use ring::RingDriver;
 pub use stream::{OwnedStream, SimulatedStream};

@@ -1,5 +1,6 @@
 //! Bytes on their way out of one connection.
 
+use crate::Kept;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -37,6 +38,8 @@ pub enum Chunk {
     },
     /// Bytes shared with other connections, not copied.
     Shared(Bytes),
+    /// Bytes that a driver has received, on their way on where they lie.
+    Kept(Kept),
 }
 
 /// The empty list of chunks of one outbox, on its way to another.
@@ -74,6 +77,26 @@ impl Outbox {
             ahead.push(Chunk::Owned { bytes: std::mem::take(&mut self.tail), sent: 0 });
         }
         ahead.push(Chunk::Shared(bytes));
+    }
+
+    /// Queues received bytes behind everything queued so far, where they lie. They are to leave soon:
+    /// meanwhile their driver has a buffer less.
+    pub fn push_kept(&mut self, kept: Kept) {
+        if kept.bytes().is_empty() {
+            return;
+        }
+        let ahead = self.ahead.get_or_insert_default();
+        if !self.tail.is_empty() {
+            ahead.push(Chunk::Owned { bytes: std::mem::take(&mut self.tail), sent: 0 });
+        }
+        ahead.push_kept(kept);
+    }
+
+    /// Copies what is still queued of received bytes, so that their driver gets the memory back.
+    pub fn let_go(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.chunks.iter_mut().for_each(Chunk::let_go);
+        }
     }
 
     /// Bytes accepted from handlers and not yet known to have left, those in flight included.
@@ -115,11 +138,14 @@ impl Outbox {
         self.in_flight = self.in_flight.checked_sub(count).expect("more bytes sent than in flight");
     }
 
-    /// The queued bytes if they are contiguous, which they are unless a write fell short or shared
-    /// bytes are queued.
+    /// The queued bytes if they are contiguous, which they are unless a write fell short, or shared or
+    /// kept bytes are queued beside others.
     #[must_use]
     pub fn contiguous(&self) -> Option<&[u8]> {
-        self.has_only_a_tail().then_some(&self.tail)
+        match &self.ahead {
+            None => Some(&self.tail),
+            Some(ahead) => ahead.contiguous(&self.tail),
+        }
     }
 
     fn has_only_a_tail(&self) -> bool {
@@ -183,17 +209,9 @@ impl Outbox {
         if chunk.remaining().len() <= limit {
             return Some(chunk);
         }
-        let mut bytes = match chunk {
-            Chunk::Owned { bytes, sent } => {
-                let mut bytes = Bytes::from(bytes);
-                bytes.advance(sent);
-                bytes
-            }
-            Chunk::Shared(bytes) => bytes,
-        };
-        let front = bytes.split_to(limit);
-        self.ahead.get_or_insert_default().push_front(Chunk::Shared(bytes));
-        Some(Chunk::Shared(front))
+        let (front, rest) = chunk.split_at(limit);
+        self.ahead.get_or_insert_default().push_front(rest);
+        Some(front)
     }
 
     /// Whether the tail holds memory, used or not.
@@ -254,24 +272,76 @@ impl Chunk {
         match self {
             Self::Owned { bytes, sent } => &bytes[*sent..],
             Self::Shared(bytes) => bytes,
+            Self::Kept(kept) => kept.bytes(),
         }
     }
 
-    fn advance(&mut self, count: usize) {
+    /// Gives the first `count` remaining bytes up: they have left.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes remain.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining().len(), "a driver sent more than was queued");
         match self {
             Self::Owned { sent, .. } => *sent += count,
             Self::Shared(bytes) => bytes.advance(count),
+            Self::Kept(kept) => kept.advance(count),
+        }
+    }
+
+    /// Cuts a chunk in two without copying it.
+    fn split_at(self, count: usize) -> (Self, Self) {
+        let mut bytes = match self {
+            Self::Owned { bytes, sent } => {
+                let mut bytes = Bytes::from(bytes);
+                bytes.advance(sent);
+                bytes
+            }
+            Self::Shared(bytes) => bytes,
+            Self::Kept(mut kept) => {
+                let front = kept.split_to(count);
+                return (Self::Kept(front), Self::Kept(kept));
+            }
+        };
+        let front = bytes.split_to(count);
+        (Self::Shared(front), Self::Shared(bytes))
+    }
+
+    /// Copies what was kept, so that its driver gets the memory back.
+    pub(crate) fn let_go(&mut self) {
+        if let Self::Kept(kept) = self {
+            *self = Self::Owned { bytes: kept.bytes().to_vec(), sent: 0 };
         }
     }
 }
 
 impl Ahead {
+    /// The one run that there is, `tail` included.
+    fn contiguous<'a>(&'a self, tail: &'a [u8]) -> Option<&'a [u8]> {
+        match (self.chunks.len(), tail.is_empty()) {
+            (0, _) => Some(tail),
+            (1, true) => self.chunks.front().map(Chunk::remaining),
+            _ => None,
+        }
+    }
+
     fn push(&mut self, chunk: Chunk) {
         let len = chunk.remaining().len();
         if len > 0 {
             self.len += len;
             self.chunks.push_back(chunk);
         }
+    }
+
+    fn push_kept(&mut self, kept: Kept) {
+        let len = kept.bytes().len();
+        let kept = match self.chunks.back_mut() {
+            Some(Chunk::Kept(before)) => before.join(kept).err(),
+            _ => Some(kept),
+        };
+        self.len += len;
+        self.chunks.extend(kept.map(Chunk::Kept));
     }
 
     fn push_front(&mut self, chunk: Chunk) {
@@ -305,6 +375,7 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ReadBuffers;
 
     fn gather(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
@@ -377,6 +448,29 @@ mod tests {
         }
         assert_eq!(taken, [&bytes[6..], &bytes, b"end"].concat());
         assert!(outbox.is_empty() && outbox.pop_up_to(1).is_none());
+    }
+
+    #[test]
+    fn kept_bytes_stand_in_the_order_and_can_be_let_go() {
+        let mut buffers = ReadBuffers::new(64, 4);
+        let mut outbox = Outbox::new();
+        let mut queue = |outbox: &mut Outbox, bytes: &[u8]| {
+            buffers.front()[..bytes.len()].copy_from_slice(bytes);
+            outbox.push_kept(buffers.loan(bytes.len()).keep(0).unwrap());
+        };
+        queue(&mut outbox, b"abc");
+        assert_eq!(outbox.contiguous(), Some(&b"abc"[..]));
+        outbox.tail().extend_from_slice(b"de");
+        queue(&mut outbox, b"fghi");
+        assert_eq!((outbox.len(), outbox.contiguous()), (9, None));
+        outbox.advance(1);
+        assert_eq!(gather(&outbox), b"bcdefghi");
+        assert_eq!(outbox.pop_up_to(1).unwrap().remaining(), b"b");
+        outbox.let_go();
+        drop(buffers);
+        assert_eq!(gather(&outbox), b"cdefghi");
+        outbox.advance(7);
+        assert!(outbox.is_empty() && outbox.take_chunks().is_some());
     }
 
     #[test]

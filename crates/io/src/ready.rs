@@ -20,6 +20,7 @@ mod transfer;
 #[cfg(unix)]
 pub(crate) mod unix_path;
 
+use crate::region::ReadBuffers;
 use crate::wake::WakeFlag;
 use crate::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream, SendState,
@@ -44,6 +45,12 @@ const WAKE: Token = Token(usize::MAX);
 /// Smaller read buffers would cost more system calls than they save memory.
 const SMALLEST_READ_BUFFER: usize = 512;
 
+/// How many read buffers there are at most: one, and others in the place of those that sinks have kept
+/// for the rest of the turn.
+const READ_BUFFERS_MAX: usize = 32;
+/// Shorter deliveries are copied by those who want to keep them, which is cheaper.
+pub(crate) const SHORTEST_LOAN: usize = 4096;
+
 /// The kernel as a [`Driver`], by readiness.
 ///
 /// One read buffer serves all connections, so that an idle one costs this driver 24 bytes. Opening
@@ -62,7 +69,7 @@ pub struct ReadyDriver {
     resting: Vec<Key>,
     /// Datagram sockets whose sends the system has no memory for.
     starved: Vec<Key>,
-    buffer: Box<[u8]>,
+    buffers: ReadBuffers,
     batches: Batches,
     limits: DriverLimits,
     /// As told by the last `begin`.
@@ -103,7 +110,10 @@ impl ReadyDriver {
             reports: VecDeque::new(),
             resting: Vec::new(),
             starved: Vec::new(),
-            buffer: vec![0; limits.read_buffer.max(SMALLEST_READ_BUFFER)].into_boxed_slice(),
+            buffers: ReadBuffers::new(
+                limits.read_buffer.max(SMALLEST_READ_BUFFER),
+                READ_BUFFERS_MAX,
+            ),
             batches,
             now: clock(),
             asked: false,

@@ -1,7 +1,7 @@
 //! Spare vectors and lists: the memory that connections share because most of them are idle.
 
 use bytes::Bytes;
-use mainspring_io::{Outbox, SpareChunks};
+use mainspring_io::{Kept, Outbox, SpareChunks};
 
 /// Empty vectors kept for the next connection that has something to say or to carry.
 ///
@@ -41,13 +41,23 @@ impl Buffers {
 
     /// Queues shared bytes in an outbox, which gets a list to queue them in if it has none.
     pub(crate) fn push_shared(&mut self, outbox: &mut Outbox, bytes: Bytes) {
+        self.give_list_to(outbox);
+        outbox.push_shared(bytes);
+    }
+
+    /// As [`push_shared`](Self::push_shared), for received bytes.
+    pub(crate) fn push_kept(&mut self, outbox: &mut Outbox, bytes: Kept) {
+        self.give_list_to(outbox);
+        outbox.push_kept(bytes);
+    }
+
+    fn give_list_to(&mut self, outbox: &mut Outbox) {
         if !outbox.has_chunks()
             && let Some(spare) = self.lists.pop()
         {
             self.list_room -= spare.capacity();
             outbox.give_chunks(spare);
         }
-        outbox.push_shared(bytes);
     }
 
     /// Takes back what an outbox has grown in, if it is empty.

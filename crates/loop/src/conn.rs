@@ -14,7 +14,7 @@ use self::waker::ConnWaker;
 use crate::conn::slot::{ConnSlot, Flags, NO_LISTENER, Slot, Stage};
 use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
-use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, Layer, TimerId};
+use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, Input, Layer, TimerId};
 use bytes::Bytes;
 use mainspring_io::{Addr, Key, SocketOptions};
 use std::any::Any;
@@ -75,6 +75,36 @@ impl Conn<'_> {
     #[must_use]
     pub fn out(&mut self) -> &mut Vec<u8> {
         self.state.output(self.key)
+    }
+
+    /// Queues all unconsumed input behind everything queued so far: of this connection, which is an
+    /// echo, or of another one of the loop ([`Cx::conn`]), which is a relay.
+    ///
+    /// It does what `conn.out().extend_from_slice(input.take())` does. But a long delivery is not
+    /// copied: it is sent from where it was received, unless this connection has to wait before it
+    /// can send, or too much of the driver's memory is on its way already.
+    /// [`LoopStats::bytes_forwarded`](crate::LoopStats::bytes_forwarded) counts what was not copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mainspring_loop::{Action, Conn, ConnId, Input};
+    ///
+    /// fn echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+    ///     conn.forward(input);
+    ///     Action::Continue
+    /// }
+    ///
+    /// fn relay(to: ConnId, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+    ///     match conn.cx().conn(to) {
+    ///         Some(mut other) => other.forward(input),
+    ///         None => return Action::Close,
+    ///     }
+    ///     Action::Continue
+    /// }
+    /// ```
+    pub fn forward(&mut self, input: &mut Input<'_>) {
+        self.state.forward(self.key, input);
     }
 
     /// Queues bytes that other connections may share, behind everything queued so far, without

@@ -4,6 +4,7 @@
 //! [`Datagram`](crate::Datagram). They change slots and leave marks; the phases of the turn act on
 //! the marks.
 
+use crate::Input;
 use crate::buffers::Buffers;
 use crate::conn::completion::Completion;
 use crate::conn::slot::{ConnSlot, DatagramSlot, Flags, Slot, Stage};
@@ -326,6 +327,22 @@ impl LoopState {
             conn.outbox.give_spare(self.spare.take());
         }
         conn.outbox.tail()
+    }
+
+    /// Queues the input of a delivery on `key`, where it lies if that is possible and leaves with this
+    /// turn.
+    pub(crate) fn forward(&mut self, key: Key, input: &mut Input<'_>) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(key)
+            && conn.sends_with_this_turn()
+            && conn.outbox.len() <= self.limits.output_max
+            && let Some(kept) = input.keep()
+        {
+            self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
+            self.spare.push_kept(&mut conn.outbox, kept);
+            self.hosts[conn.host as usize].has_output = true;
+            return self.mark_dirty(key);
+        }
+        self.output(key).extend_from_slice(input.take());
     }
 
     /// Counts and forgets what was appended where it could not be kept.

@@ -92,6 +92,8 @@ loop_stats! {
     layer_plain_out,
     /// Bytes that layers gave to the wire in exchange.
     layer_wire_out,
+    /// Bytes passed on by `Conn::forward` without a copy.
+    bytes_forwarded,
     /// Deliveries of bytes to handlers.
     deliveries,
     /// Send orders given to the driver for connections.

@@ -7,8 +7,8 @@ mod wake;
 use crate::net::{Owner, Refusal, Sleep};
 use crate::world::{Shared, lock};
 use mainspring_io::{
-    Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream, SendState,
-    Sink, SocketOptions,
+    Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream,
+    ReadBuffers, SendState, Sink, SocketOptions,
 };
 use slot::{DatagramSocket, Ending, Slot, Socket, StreamSocket};
 use std::collections::BTreeMap;
@@ -17,6 +17,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+
+/// How many read buffers there are at most: few, so that runs meet the case that none is left.
+const READ_BUFFERS: usize = 3;
 
 /// A [`Driver`] over a [`World`](crate::World). Its `poll` never blocks.
 ///
@@ -30,13 +33,13 @@ pub struct SimDriver {
     index: usize,
     limits: DriverLimits,
     slots: BTreeMap<usize, Slot>,
-    buffer: Vec<u8>,
+    buffers: ReadBuffers,
 }
 
 impl SimDriver {
     pub(crate) fn new(net: Shared, index: usize, limits: DriverLimits) -> Self {
-        let buffer = vec![0; limits.read_buffer.max(1)];
-        Self { net, index, limits, slots: BTreeMap::new(), buffer }
+        let buffers = ReadBuffers::new(limits.read_buffer.max(1), READ_BUFFERS);
+        Self { net, index, limits, slots: BTreeMap::new(), buffers }
     }
 
     /// The number of this driver in its world, counted from 0 in the order of making.

@@ -34,7 +34,9 @@ macro_rules! driver_suite {
                     d01_orders_for_unknown_keys_do_nothing
                     d01_the_same_on_unix_streams
                     d02_lent_bytes_may_be_scribbled_on;
-                receiving: d03_nothing_before_recv_start
+                receiving: d02_what_is_kept_stays_as_it_is
+                    d02_what_is_kept_leaves_as_it_came
+                    d03_nothing_before_recv_start
                     d03_recv_stop_bounds_what_still_comes
                     d03_stopping_and_starting_loses_nothing
                     d04_pause_from_data_stops_receiving

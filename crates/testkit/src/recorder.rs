@@ -1,6 +1,6 @@
 //! A sink that remembers.
 
-use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
+use mainspring_io::{Accepted, Addr, Flow, Kept, Key, Loan, OwnedStream, Sink};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Instant;
@@ -18,6 +18,10 @@ pub struct Recorder {
     pub pausing: BTreeSet<Key>,
     /// Whether lent bytes are overwritten after they were recorded (D2).
     pub scribbling: bool,
+    /// Whether what is lent is kept, if the driver lets it.
+    pub keeping: bool,
+    /// What came since then, in order: a copy, and the memory itself if it could be kept.
+    pub kept: Vec<(Vec<u8>, Option<Kept>)>,
     /// When each poll began.
     pub began: Vec<Instant>,
 }
@@ -175,7 +179,20 @@ impl Sink for Recorder {
 
     fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow {
         self.events.push(Event::Data { key, bytes: bytes.to_vec() });
+        if self.keeping {
+            self.kept.push((bytes.to_vec(), None));
+        }
         self.scribble(bytes);
+        self.flow(key)
+    }
+
+    fn loan(&mut self, key: Key, mut bytes: Loan<'_>) -> Flow {
+        if !self.keeping || !bytes.can_be_kept() {
+            return self.data(key, bytes.bytes());
+        }
+        let copy = bytes.bytes().to_vec();
+        self.events.push(Event::Data { key, bytes: copy.clone() });
+        self.kept.push((copy, bytes.keep(0)));
         self.flow(key)
     }
 

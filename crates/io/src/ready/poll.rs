@@ -122,7 +122,7 @@ impl ReadyDriver {
                 }
                 Report::Broken(key, error) => {
                     if let Some((Socket::Stream(mut stream), state)) = self.table.remove(key) {
-                        stream.receive_rest(key, state, &mut self.buffer, sink);
+                        stream.receive_rest(key, state, &mut self.buffers, sink);
                         drop(stream);
                         sink.failed(key, error);
                         sink.closed(key);
@@ -227,8 +227,8 @@ impl ReadyDriver {
         let Socket::Stream(stream) = &mut slot.socket else {
             return self.serve_other(key, budget, sink);
         };
-        let buffer = &mut self.buffer;
-        let served = stream.serve(key, &mut slot.state, buffer, &mut budget.delivered, sink);
+        let buffers = &mut self.buffers;
+        let served = stream.serve(key, &mut slot.state, buffers, &mut budget.delivered, sink);
         self.go_on(key, served, sink);
     }
 

@@ -1,6 +1,8 @@
 //! One connected, or connecting, stream socket.
 
+use super::SHORTEST_LOAN;
 use super::table::State;
+use crate::region::ReadBuffers;
 use crate::{Addr, Flow, Key, Outbox, OwnedStream, SendState, Sink};
 use mio::net::TcpStream;
 #[cfg(unix)]
@@ -130,8 +132,17 @@ impl StreamSocket {
         }
     }
 
-    /// Sends until the outbox is empty or the socket is full.
+    /// Sends until the outbox is empty or the socket is full. What then has to wait does not wait in
+    /// a read buffer.
     pub(super) fn send(&self, outbox: &mut Outbox) -> io::Result<SendState> {
+        let sent = self.send_until_full(outbox);
+        if !matches!(sent, Ok(SendState::Done)) {
+            outbox.let_go();
+        }
+        sent
+    }
+
+    fn send_until_full(&self, outbox: &mut Outbox) -> io::Result<SendState> {
         while outbox.queued() > 0 {
             let (offered, sent) = self.send_front(outbox);
             match sent {
@@ -167,15 +178,15 @@ impl StreamSocket {
         &mut self,
         key: Key,
         state: &mut State,
-        buffer: &mut [u8],
+        buffers: &mut ReadBuffers,
         delivered: &mut usize,
         sink: &mut impl Sink,
     ) -> Served {
         let rare = State::CONNECTING.and(State::ERROR).and(State::WRITABLE);
         let served = if state.any(rare) {
-            self.serve_rare(key, state, buffer, delivered, sink)
+            self.serve_rare(key, state, buffers, delivered, sink)
         } else if state.has(State::RECEIVING.and(State::READABLE)) {
-            self.receive(key, state, buffer, delivered, sink)
+            self.receive(key, state, buffers, delivered, sink)
         } else {
             return Served::Idle;
         };
@@ -192,7 +203,7 @@ impl StreamSocket {
         &mut self,
         key: Key,
         state: &mut State,
-        buffer: &mut [u8],
+        buffers: &mut ReadBuffers,
         delivered: &mut usize,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
@@ -200,7 +211,7 @@ impl StreamSocket {
             return Ok(());
         }
         if state.has(State::RECEIVING.and(State::READABLE)) {
-            self.receive(key, state, buffer, delivered, sink)?;
+            self.receive(key, state, buffers, delivered, sink)?;
         }
         // What can be read comes before the error; one that reading did not show is asked for.
         if state.has(State::ERROR) && !state.has(State::RECEIVING.and(State::READABLE)) {
@@ -241,11 +252,12 @@ impl StreamSocket {
         &mut self,
         key: Key,
         state: &mut State,
-        buffer: &mut [u8],
+        buffers: &mut ReadBuffers,
         delivered: &mut usize,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
         loop {
+            let buffer = buffers.front();
             let count = match self.recv(buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -265,7 +277,12 @@ impl StreamSocket {
             if short && SHORT_MEANS_DRAINED && !state.has(State::HANGUP) {
                 state.clear(State::READABLE);
             }
-            if sink.data(key, &mut buffer[..count]) == Flow::Pause {
+            let flow = if count < SHORTEST_LOAN {
+                sink.data(key, &mut buffer[..count])
+            } else {
+                sink.loan(key, buffers.loan(count))
+            };
+            if flow == Flow::Pause {
                 state.clear(State::RECEIVING);
                 return Ok(());
             }
@@ -281,14 +298,14 @@ impl StreamSocket {
         &mut self,
         key: Key,
         state: State,
-        buffer: &mut [u8],
+        buffers: &mut ReadBuffers,
         sink: &mut impl Sink,
     ) {
         if state.has(State::RECEIVING)
             && !state.any(State::ENDED.and(State::CONNECTING))
-            && let Ok(count @ 1..) = self.recv(buffer)
+            && let Ok(count @ 1..) = self.recv(buffers.front())
         {
-            let _ = sink.data(key, &mut buffer[..count]);
+            let _ = sink.data(key, &mut buffers.front()[..count]);
         }
     }
 }

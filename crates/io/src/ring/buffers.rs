@@ -8,10 +8,13 @@
 //!   otherwise:    each receive uses up a whole buffer, however little it brings
 //! ```
 
+use crate::Loan;
+use crate::region::Region;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// `IOU_PBUF_RING_INC` of the kernel's interface.
@@ -22,7 +25,11 @@ const PAGE: usize = 4096;
 /// The buffers of one group.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    memory: Mapping,
+    memory: Arc<Mapping>,
+    /// Each buffer, to be lent.
+    regions: Vec<Arc<Region>>,
+    /// Full ones of which parts are kept: they go back to the kernel when those are let go.
+    held: Vec<u16>,
     /// How many there are: a power of two.
     count: u16,
     size: usize,
@@ -46,9 +53,18 @@ impl Buffers {
         let count = count.next_power_of_two();
         let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(PAGE);
         // The kernel goes round all of incremental buffers soon, and of others touches the front.
-        let memory = Mapping::new(start + usize::from(count) * size, incremental)?;
+        let memory = Arc::new(Mapping::new(start + usize::from(count) * size, incremental)?);
+        let regions = (0..usize::from(count))
+            .map(|id| {
+                // SAFETY: the buffer lies within the mapping.
+                let first = unsafe { memory.start.add(start + id * size) };
+                // SAFETY: as above, and the mapping lasts as long as the region, which holds it.
+                unsafe { Region::within(memory.clone(), first, size as u32) }
+            })
+            .collect();
+        let filled = vec![0; usize::from(count)];
         let mut buffers =
-            Self { memory, count, size, start, filled: vec![0; usize::from(count)], tail: 0 };
+            Self { memory, regions, held: Vec::new(), count, size, start, filled, tail: 0 };
         let flags = if incremental { INCREMENTAL } else { 0 };
         let entries = buffers.memory.start.as_ptr() as u64;
         // SAFETY: the entries begin at a page of the mapping and have room for `count`; the mapping
@@ -70,7 +86,23 @@ impl Buffers {
         // SAFETY: the range lies in the mapping, by the line above and because `filled` was indexed
         // with `id`. The kernel has told by a completion that it has written these bytes, and
         // writes them again only after the buffer was given back, which borrows `self` mutably.
+        // Parts of the buffer that are kept are those of other completions.
         unsafe { std::slice::from_raw_parts_mut(self.memory.start.as_ptr().add(at), len) }
+    }
+
+    /// As [`bytes`](Self::bytes), with leave to keep them if the kernel can do without the buffer:
+    /// while at least half of them are its own, or about to be.
+    pub(super) fn loan(&mut self, id: u16, len: usize) -> Loan<'_> {
+        let can_spare = self.held.len() < usize::from(self.count) / 2;
+        let filled = self.filled[usize::from(id)] as usize;
+        if !can_spare {
+            return Loan::over(self.bytes(id, len));
+        }
+        let region = &self.regions[usize::from(id)];
+        // SAFETY: as in `bytes`; the region asserts the range.
+        let bytes = unsafe { region.part_mut(filled, len) };
+        // SAFETY: the buffer goes back to the kernel only when no part of it is kept.
+        unsafe { Loan::within(bytes, region) }
     }
 
     /// The completion that brought `len` bytes in buffer `id` is done with; `more` says whether the
@@ -80,7 +112,24 @@ impl Buffers {
             self.filled[usize::from(id)] += len as u32;
         } else {
             self.filled[usize::from(id)] = 0;
-            self.give_back(id);
+            if self.regions[usize::from(id)].is_free() {
+                self.give_back(id);
+            } else {
+                self.held.push(id);
+            }
+        }
+    }
+
+    /// Gives the kernel those buffers back that were held because parts of them were kept.
+    pub(super) fn reclaim(&mut self) {
+        let mut at = 0;
+        while let Some(&id) = self.held.get(at) {
+            if self.regions[usize::from(id)].is_free() {
+                self.held.swap_remove(at);
+                self.give_back(id);
+            } else {
+                at += 1;
+            }
         }
     }
 
@@ -115,8 +164,10 @@ struct Mapping {
     len: usize,
 }
 
-// SAFETY: the mapping is plain memory that belongs to its owner alone.
+// SAFETY: the mapping is plain memory that belongs to its owners alone.
 unsafe impl Send for Mapping {}
+// SAFETY: a shared mapping is only an address; who reads and writes through that answers for it.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// `len` bytes. Where `all_at_once`, every page exists from the start, so that no receive waits

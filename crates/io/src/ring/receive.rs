@@ -5,6 +5,7 @@ use super::operations::Operation;
 use super::queue::Completion;
 use super::table::{Slot, Socket, State};
 use super::token::Kind;
+use crate::ready::SHORTEST_LOAN;
 use crate::{Flow, Key, Sink};
 use socket2::SockRef;
 use std::os::fd::{AsRawFd, RawFd};
@@ -84,7 +85,11 @@ impl RingDriver {
             let mut flow = Flow::Continue;
             if count > 0 {
                 *delivered += count;
-                flow = sink.data(key, buffers.bytes(id, count));
+                flow = if count < SHORTEST_LOAN {
+                    sink.data(key, buffers.bytes(id, count))
+                } else {
+                    sink.loan(key, buffers.loan(id, count))
+                };
             }
             buffers.used(id, count, more);
             if flow == Flow::Pause {

@@ -188,6 +188,10 @@ impl Sends {
     pub(super) fn note(&mut self, number: u32, outcome: io::Result<usize>) -> Progress {
         let entry = &mut self.entries[number as usize];
         entry.pace = Pace::Patient;
+        if !matches!(outcome, Ok(count) if entry.sent + count >= entry.bytes) {
+            // What has to wait does not wait in a buffer that could be received into.
+            entry.chunks.iter_mut().for_each(Chunk::let_go);
+        }
         match outcome {
             Ok(count) => {
                 entry.sent += count;

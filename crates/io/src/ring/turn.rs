@@ -38,6 +38,7 @@ impl RingDriver {
     ) -> io::Result<()> {
         self.arm_fresh_listeners();
         self.watch_the_stopped();
+        Self::stream_buffers(&mut self.buffers).reclaim();
         self.ask(timeout)?;
         self.bury();
         self.now = clock();

@@ -1,5 +1,6 @@
 //! Received bytes that a handler has not consumed yet.
 
+use mainspring_io::{Kept, Loan};
 use std::num::NonZeroUsize;
 
 /// The unconsumed input of a connection: what earlier deliveries left, followed by fresh bytes,
@@ -21,7 +22,7 @@ use std::num::NonZeroUsize;
 /// ```
 #[derive(Debug)]
 pub struct Input<'a> {
-    bytes: &'a mut [u8],
+    bytes: Loan<'a>,
     consumed: usize,
     need: usize,
 }
@@ -30,13 +31,17 @@ impl<'a> Input<'a> {
     /// An input over bytes at hand, for tests of handlers and codecs.
     #[must_use]
     pub fn over(bytes: &'a mut [u8]) -> Self {
+        Self::lent(Loan::over(bytes))
+    }
+
+    pub(crate) fn lent(bytes: Loan<'a>) -> Self {
         Self { bytes, consumed: 0, need: 0 }
     }
 
     /// The unconsumed bytes.
     #[must_use]
     pub fn bytes(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.consumed..]
+        &mut self.bytes.bytes()[self.consumed..]
     }
 
     /// How many bytes are unconsumed.
@@ -64,7 +69,7 @@ impl<'a> Input<'a> {
     /// Consumes everything and returns it.
     pub fn take(&mut self) -> &mut [u8] {
         let from = std::mem::replace(&mut self.consumed, self.bytes.len());
-        &mut self.bytes[from..]
+        &mut self.bytes.bytes()[from..]
     }
 
     /// Asks not to be called again before at least `count` bytes beyond the unconsumed ones have
@@ -78,6 +83,11 @@ impl<'a> Input<'a> {
     #[must_use]
     pub fn wanted(&self) -> usize {
         if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
+    }
+
+    /// Consumes everything without looking at it, if the driver can do without the memory.
+    pub(crate) fn keep(&mut self) -> Option<Kept> {
+        self.bytes.keep(self.consumed)
     }
 
     pub(crate) fn consumed(&self) -> usize {

@@ -262,6 +262,12 @@ impl ConnSlot {
         self.flags.has(Flags::UP) && self.stage < Stage::Aborting
     }
 
+    /// Whether what is appended now goes to the driver in the next flush, as it is.
+    pub(crate) fn sends_with_this_turn(&self) -> bool {
+        const WATCHED: Flags = Flags::ADOPTED.and(Flags::WAITING).and(Flags::LAYERED);
+        self.may_send() && self.flags.among(WATCHED) == Flags::ADOPTED
+    }
+
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
         let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);

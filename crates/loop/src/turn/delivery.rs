@@ -5,7 +5,7 @@ use crate::conn::slot::{ConnSlot, Flags, Stage};
 use crate::state::Life;
 use crate::turn::core::Core;
 use crate::{Action, CloseReason, Conn, Input};
-use mainspring_io::{Flow, Key};
+use mainspring_io::{Flow, Key, Loan};
 
 /// Whom bytes are delivered to. The connection may have another handler when they have been.
 #[derive(Clone, Copy)]
@@ -29,12 +29,13 @@ impl Delivery {
 
 impl Core {
     /// The usual delivery: nothing is carried, and the handler sees the driver's own buffer.
-    pub(crate) fn deliver(&mut self, to: Delivery, bytes: &mut [u8]) -> Flow {
-        let mut input = Input::over(bytes);
+    #[inline(always)]
+    pub(crate) fn deliver(&mut self, to: Delivery, bytes: Loan<'_>) -> Flow {
+        let mut input = Input::lent(bytes);
         self.hand_over(to, &mut input);
-        let (consumed, wanted) = (input.consumed(), input.wanted());
+        let wanted = input.wanted();
         let output_high = self.state.limits.output_high;
-        if consumed == bytes.len()
+        if input.is_empty()
             && wanted == 0
             && let Some(conn) = self.state.conn(to.key)
             && conn.takes_more(output_high)
@@ -42,7 +43,7 @@ impl Core {
             conn.wanted = 0;
             return Flow::Continue;
         }
-        self.keep(to, &bytes[consumed..], wanted)
+        self.keep(to, input.bytes(), wanted)
     }
 
     /// Keeps a copy of what a handler has left of the driver's buffer.

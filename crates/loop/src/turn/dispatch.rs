@@ -10,7 +10,7 @@ use crate::turn::delivery::Delivery;
 use crate::turn::layers::ENDED_EARLY;
 use crate::turn::order::Order;
 use crate::{Action, CloseReason, Cx, Datagram};
-use mainspring_io::{Accepted, Addr, Flow, Key, OwnedStream, Sink};
+use mainspring_io::{Accepted, Addr, Flow, Key, Loan, OwnedStream, Sink};
 use std::io;
 use std::time::Instant;
 
@@ -66,33 +66,11 @@ impl Sink for Core {
     }
 
     fn data(&mut self, key: Key, bytes: &mut [u8]) -> Flow {
-        let state = &mut self.state;
-        state.traffic = true;
-        let conn = match state.slots.get_mut(key) {
-            Some(Slot::Conn(conn)) if conn.takes_data() => conn,
-            _ => return self.data_too_late(key, bytes),
-        };
-        if !conn.flags.has(Flags::WAITING) {
-            // What the peer says is no progress of a write that waits for it to read.
-            conn.active = state.tick;
-        }
-        conn.passed.bytes_in += bytes.len() as u64;
-        state.counters.bytes_in.add(bytes.len() as u64);
-        if conn.flags.has(Flags::LAYERED) {
-            return self.data_through_layers(key, bytes);
-        }
-        if conn.is_held() {
-            // What the driver had taken before it heard of the stop (D3).
-            return self.hold(key, bytes);
-        }
-        state.counters.deliveries.add(1);
-        let delivery = Delivery::begin(key, conn);
-        if conn.takes_as_it_is(bytes) {
-            self.deliver(delivery, bytes)
-        } else {
-            self.deliver_joined(delivery, bytes);
-            self.flow(key)
-        }
+        self.received(key, Loan::over(bytes))
+    }
+
+    fn loan(&mut self, key: Key, bytes: Loan<'_>) -> Flow {
+        self.received(key, bytes)
     }
 
     fn datagram(&mut self, key: Key, from: &Addr, bytes: &mut [u8]) -> Flow {
@@ -202,6 +180,37 @@ impl Core {
             self.state.owe(key, Flags::EOF_OWED);
         }
         self.state.mark_dirty(key);
+    }
+
+    #[inline(always)]
+    fn received(&mut self, key: Key, mut bytes: Loan<'_>) -> Flow {
+        let state = &mut self.state;
+        state.traffic = true;
+        let conn = match state.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) if conn.takes_data() => conn,
+            _ => return self.data_too_late(key, bytes.bytes()),
+        };
+        if !conn.flags.has(Flags::WAITING) {
+            // What the peer says is no progress of a write that waits for it to read.
+            conn.active = state.tick;
+        }
+        conn.passed.bytes_in += bytes.len() as u64;
+        state.counters.bytes_in.add(bytes.len() as u64);
+        if conn.flags.has(Flags::LAYERED) {
+            return self.data_through_layers(key, bytes.bytes());
+        }
+        if conn.is_held() {
+            // What the driver had taken before it heard of the stop (D3).
+            return self.hold(key, bytes.bytes());
+        }
+        state.counters.deliveries.add(1);
+        let delivery = Delivery::begin(key, conn);
+        if conn.takes_as_it_is(bytes.bytes()) {
+            self.deliver(delivery, bytes)
+        } else {
+            self.deliver_joined(delivery, bytes.bytes());
+            self.flow(key)
+        }
     }
 
     fn stale(&mut self) {

@@ -255,7 +255,8 @@ impl SimDriver {
         loop {
             let Some(stream) = self.living_stream(key) else { return Served::Idle };
             let (number, receiving, late) = (stream.number, stream.receiving, stream.late_bytes);
-            let most = if receiving { self.buffer.len() } else { late.min(self.buffer.len()) };
+            let buffer = self.buffers.front();
+            let most = if receiving { buffer.len() } else { late.min(buffer.len()) };
             let mut net = lock(&self.net);
             let there = net.endpoint(number).map_or(0, |endpoint| endpoint.received.len());
             let mut count = there.min(most);
@@ -268,18 +269,23 @@ impl SimDriver {
             if net.dice.strikes(|f| f.partial_read, |c| &mut c.partial_reads) {
                 count = net.dice.part_of(count);
             }
-            if net.read(number, &mut self.buffer[..count]).is_err() {
+            if net.read(number, &mut buffer[..count]).is_err() {
                 return Served::Idle;
             }
             let what = if receiving { "data" } else { "late data" };
-            net.note(self.index, what, Some(key), &self.buffer[..count]);
+            net.note(self.index, what, Some(key), &buffer[..count]);
             drop(net);
             if !receiving && let Some(stream) = self.living_stream(key) {
                 stream.late_bytes -= count;
             }
             budget.event();
             budget.bytes = budget.bytes.saturating_sub(count);
-            let flow = sink.data(key, &mut self.buffer[..count]);
+            // Both ways at any length, as it happens to be even or odd.
+            let flow = if count.is_multiple_of(2) {
+                sink.loan(key, self.buffers.loan(count))
+            } else {
+                sink.data(key, &mut self.buffers.front()[..count])
+            };
             if flow == Flow::Pause && receiving {
                 self.stop_receiving(key);
             }
@@ -413,16 +419,12 @@ fn advance_front(
     count: usize,
     offered: usize,
 ) {
-    use bytes::Buf as _;
-    use mainspring_io::Chunk;
     if count == offered {
         in_flight.pop_front();
         return;
     }
-    match in_flight.front_mut() {
-        Some(Chunk::Owned { sent, .. }) => *sent += count,
-        Some(Chunk::Shared(bytes)) => bytes.advance(count),
-        None => {}
+    if let Some(front) = in_flight.front_mut() {
+        front.advance(count);
     }
 }
 

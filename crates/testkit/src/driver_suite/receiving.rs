@@ -1,9 +1,86 @@
-//! D3, D4 and D5: what is delivered, from when on, until when, and how much at once.
+//! D2 to D5: what is delivered, for how long, from when on, until when, and how much at once.
 
 use crate::Bed;
 use crate::harness::{DatagramPeer, Harness, Peer};
-use mainspring_io::{Driver, DriverLimits};
+use mainspring_io::{Driver, DriverLimits, Kept, Outbox, SendState};
 use std::time::Duration;
+
+/// Longer than what drivers lend for the call only.
+const LONG: usize = 64 * 1024;
+
+/// D2: "what the callee keeps stays as it is until that is dropped, whatever becomes of the key and
+/// the driver". And whoever keeps all that he can get does not starve anybody.
+pub fn d02_what_is_kept_stays_as_it_is<H: Harness>() {
+    let mut bed = Bed::<H>::new();
+    let (key, mut peer) = bed.conn();
+    let (other, mut other_peer) = bed.conn();
+    bed.record.keeping = true;
+    let mut said = 0;
+    for round in 0..40u8 {
+        let before = said;
+        bed.until("a round", |bed| {
+            if said < before + LONG {
+                said += peer.send(&vec![round; before + LONG - said]);
+            }
+            bed.record.data(key).len() == before + LONG
+        });
+        bed.say(&mut other_peer, &[round; 100]);
+    }
+    bed.until("the other's", |bed| bed.record.data(other).len() == 4000);
+    let kept = take_kept(&mut bed);
+    assert!(!kept.is_empty(), "nothing could be kept");
+    drop(kept);
+    // The driver has all of its memory back.
+    bed.until("something is kept again", |bed| {
+        peer.send(&[99; LONG]);
+        bed.record.kept.iter().any(|(copy, kept)| kept.is_some() && copy.contains(&99))
+    });
+    bed.driver().abort(key);
+    bed.until_event(key, "closed");
+    let kept = take_kept(&mut bed);
+    drop(bed);
+    assert!(kept.iter().all(|(copy, kept)| copy == kept.bytes()));
+}
+
+/// What was kept, if it is as it came.
+fn take_kept<H: Harness>(bed: &mut Bed<H>) -> Vec<(Vec<u8>, Kept)> {
+    let kept = std::mem::take(&mut bed.record.kept);
+    let kept: Vec<_> = kept.into_iter().filter_map(|(copy, kept)| Some((copy, kept?))).collect();
+    assert!(kept.iter().all(|(copy, kept)| copy == kept.bytes()));
+    kept
+}
+
+/// D2: what is kept can be sent from where it lies, also to a peer that does not read for a while.
+pub fn d02_what_is_kept_leaves_as_it_came<H: Harness>() {
+    const BYTES: usize = 1 << 20;
+    let mut bed = Bed::<H>::new();
+    let (key, mut peer) = bed.conn();
+    bed.record.keeping = true;
+    let bytes: Vec<u8> = (0..BYTES).map(|at| (at / 3) as u8).collect();
+    let (mut said, mut heard) = (0, Vec::new());
+    let (mut outbox, mut waits, mut sents, mut landed) = (Outbox::new(), false, 0, 0);
+    bed.until("the echo", |bed| {
+        said += peer.send(&bytes[said..(said + LONG).min(BYTES)]);
+        if said >= BYTES / 2 {
+            heard.extend(peer.receive());
+        }
+        for (copy, kept) in bed.record.kept.drain(..) {
+            match kept {
+                Some(kept) => outbox.push_kept(kept),
+                None => outbox.tail().extend_from_slice(&copy),
+            }
+        }
+        let now_landed = bed.record.landed(key);
+        outbox.landed(now_landed - std::mem::replace(&mut landed, now_landed));
+        let now_sents = bed.record.count(key, "sent");
+        waits &= std::mem::replace(&mut sents, now_sents) == now_sents;
+        if !waits && outbox.queued() > 0 {
+            waits = bed.driver().send(key, &mut outbox) == SendState::Waiting;
+        }
+        heard.len() >= BYTES
+    });
+    assert!(heard == bytes);
+}
 
 /// D3: "Nothing is delivered before the first `recv_start`", the end of the stream included.
 pub fn d03_nothing_before_recv_start<H: Harness>() {

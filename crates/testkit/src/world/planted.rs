@@ -1,7 +1,7 @@
 //! Bugs that are planted between a driver and its loop: the checkers must find them.
 
 use mainspring_io::{
-    Accepted, Addr, DatagramOutbox, Driver, Flow, Key, ListenOptions, Outbox, OwnedStream,
+    Accepted, Addr, DatagramOutbox, Driver, Flow, Key, ListenOptions, Loan, Outbox, OwnedStream,
     SendState, Sink, SocketOptions,
 };
 use std::cell::Cell;
@@ -147,6 +147,13 @@ impl<S: Sink> Sink for Distorted<'_, S> {
             return Flow::Continue;
         }
         self.sink.data(key, bytes)
+    }
+
+    fn loan(&mut self, key: Key, mut bytes: Loan<'_>) -> Flow {
+        match self.trap.bug {
+            Some(Bug::LostData | Bug::SwappedData) => self.data(key, bytes.bytes()),
+            _ => self.sink.loan(key, bytes),
+        }
     }
 
     fn datagram(&mut self, key: Key, from: &Addr, bytes: &mut [u8]) -> Flow {
