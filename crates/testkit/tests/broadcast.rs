@@ -4,9 +4,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fastrand::Rng;
+use mainspring_io::Address;
 use mainspring_loop::{
     Action, BroadcastDrops, BroadcastLimits, Broadcaster, CloseReason, Conn, ConnId, Cx, Handler,
-    Input, Limits, Opened, Server, SlowPolicy,
+    Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, Opened, Server, SlowPolicy,
 };
 use mainspring_sim::{Faults, SimPeer, World, WorldOptions};
 use mainspring_testkit::{Reached, SimServer};
@@ -76,10 +77,35 @@ impl Handler for Hall {
     }
 }
 
+/// A cipher: nothing on the wire is as it was.
+struct Flip;
+
+impl Flip {
+    const MASK: u8 = 0xa7;
+}
+
+impl Layer for Flip {
+    fn receive(
+        &mut self,
+        input: &mut Input<'_>,
+        io: &mut LayerIo<'_>,
+    ) -> Result<LayerState, &'static LayerFault> {
+        io.plain.extend(input.take().iter().map(|byte| byte ^ Self::MASK));
+        Ok(LayerState::Open)
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
+        wire.extend(plain.iter().map(|byte| byte ^ Self::MASK));
+        Ok(())
+    }
+}
+
 /// One peer and what it has understood so far.
 struct Listener {
     peer: SimPeer,
     manner: Manner,
+    /// What undoes the layer of the other side.
+    mask: u8,
     unread: Vec<u8>,
     /// The last number of each broadcaster.
     last: Vec<Option<u32>>,
@@ -122,6 +148,7 @@ impl Run {
         let world = World::new(seed, options);
         let limits = limits(&mut rng, harmless);
         let builder = Server::builder().seed(seed).limits(limits).drain(HOUR / 2);
+        let layered = rng.u8(..3) == 0;
         let (members, made) = (Arc::<Mutex<Members>>::default(), Mutex::new(Vec::new()));
         let channel_limits: Vec<BroadcastLimits> =
             (0..rng.usize(1..=3)).map(|_| broadcast_limits(&mut rng)).collect();
@@ -132,13 +159,19 @@ impl Run {
                     channel_limits.iter().map(|limits| shard.broadcaster(limits.clone()));
                 made.lock().expect("no panic").extend(channels);
             }
-            shard.listen(host, "tcp://127.0.0.1:0").map(drop)
+            let address: Address = "tcp://127.0.0.1:0".try_into()?;
+            if !layered {
+                return shard.listen(host, address).map(drop);
+            }
+            let options = address.listen_options().clone();
+            shard.listen_layered(host, &address, &options, || Layers::new().above(Flip)).map(drop)
         })
         .expect("a free port");
         let channels: Vec<Broadcaster> = made.into_inner().expect("no panic");
         let peers = rng.usize(1..=8);
-        let listeners =
-            (0..peers).map(|_| Listener::new(&world, &server, &mut rng, channels.len())).collect();
+        let listeners = (0..peers)
+            .map(|_| Listener::new(&world, &server, &mut rng, channels.len(), layered))
+            .collect();
         let (next, received) = (vec![0; channels.len()], vec![0; channels.len()]);
         Self { seed, rng, world, server, members, listeners, channels, next, harmless, received }
     }
@@ -276,16 +309,24 @@ impl Run {
 }
 
 impl Listener {
-    fn new(world: &World, server: &SimServer, rng: &mut Rng, channels: usize) -> Self {
+    fn new(
+        world: &World,
+        server: &SimServer,
+        rng: &mut Rng,
+        channels: usize,
+        layered: bool,
+    ) -> Self {
         let peer = world.connect(&server.addr(0)).expect("an address to connect to");
         let manner = [Manner::Reads, Manner::Stalls, Manner::Dozes, Manner::Resets][rng.usize(..4)];
-        Self { peer, manner, unread: Vec::new(), last: vec![None; channels] }
+        let mask = if layered { Flip::MASK } else { 0 };
+        Self { peer, manner, mask, unread: Vec::new(), last: vec![None; channels] }
     }
 
     /// Takes what has arrived apart: every byte of it has to be that of a message that comes after
     /// the one before.
     fn understand(&mut self, received: &mut [u64], seed: u64) {
-        self.unread.extend(self.peer.take_received());
+        let wire = self.peer.take_received();
+        self.unread.extend(wire.iter().map(|byte| byte ^ self.mask));
         while let Some((channel, number, used)) = first_message(&self.unread, seed) {
             let last = &mut self.last[channel];
             assert!(last.is_none_or(|last| last < number), "seed {seed}: {number} after {last:?}");

@@ -239,7 +239,9 @@ impl LoopState {
     /// end.
     fn wrap_all(&mut self, key: Key) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        let ends = conn.flags.has(Flags::FINISH) || conn.stage == Stage::Closing;
+        // What a broadcaster has waiting still goes in front of the last words.
+        let ends = (conn.flags.has(Flags::FINISH) || conn.stage == Stage::Closing)
+            && !conn.flags.has(Flags::QUEUED);
         let ConnSlot { outbox, extra, flags, passed, .. } = conn;
         let layers = extra.as_mut().and_then(|extra| extra.layers.as_deref_mut());
         let Some(layers) = layers.filter(|layers| flags.has(Flags::LAYERED) && layers.owes())

@@ -233,9 +233,9 @@ impl crate::state::LoopState {
             Some(Slot::Conn(conn)) => conn,
             _ => return Sent::NotStream,
         };
-        if conn.flags.has(Flags::LAYERED) {
-            conn.note_choking(conn.unsent(), self.limits.output_high);
-            self.wrap(key);
+        const UNREADY: Flags = Flags::LAYERED.and(Flags::QUEUED);
+        if conn.flags.among(UNREADY) != Flags::default() {
+            self.make_ready(key);
             conn = match self.slots.get_mut(key) {
                 Some(Slot::Conn(conn)) => conn,
                 _ => return Sent::NotStream,
@@ -244,13 +244,6 @@ impl crate::state::LoopState {
         conn.flags.clear(Flags::DIRTY);
         if !conn.may_send() {
             return Sent::Unsettled;
-        }
-        if conn.flags.has(Flags::QUEUED) {
-            self.feed(key);
-            conn = match self.slots.get_mut(key) {
-                Some(Slot::Conn(conn)) => conn,
-                _ => return Sent::NotStream,
-            };
         }
         let before = conn.outbox.len();
         let mut unsent = before;
@@ -293,6 +286,21 @@ impl crate::state::LoopState {
             return Sent::Settled;
         }
         Sent::Unsettled
+    }
+
+    /// Hands over what broadcasters have waiting, and then has the layers wrap all there is.
+    #[inline(never)]
+    fn make_ready(&mut self, key: Key) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.flags.has(Flags::QUEUED) && conn.may_send() {
+            self.feed(key);
+        }
+        let output_high = self.limits.output_high;
+        let Some(conn) = self.conn(key) else { return };
+        if conn.flags.has(Flags::LAYERED) {
+            conn.note_choking(conn.unsent(), output_high);
+            self.wrap(key);
+        }
     }
 
     /// Guards the sends that a whole poll has not seen the end of. Of those that a completion driver
