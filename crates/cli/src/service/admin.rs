@@ -4,7 +4,7 @@ use super::Failure;
 use mainspring::app::Admin;
 use mainspring::app::guard::Guard;
 use mainspring::app::metrics::Meter;
-use mainspring::{Addr, Address, Error, Shard};
+use mainspring::{Addr, Address, Error, Scheme, Shard};
 use std::time::Duration;
 
 /// The time of which the rates are.
@@ -17,9 +17,11 @@ pub(super) struct AdminPage {
 
 impl AdminPage {
     pub(super) fn new(address: Option<&Address>, guard: Option<&Guard>) -> Result<Self, Failure> {
-        if let Some(address) = address.filter(|address| address.is_datagram()) {
-            let text = format!("--admin serves HTTP: '{address}' is no byte stream");
-            return Err(Failure::Usage(text));
+        let serves = |address: &&Address| !address.is_datagram() && address.scheme() != Scheme::Tls;
+        if let Some(address) = address.filter(|address| !serves(address)) {
+            return Err(Failure::Usage(format!(
+                "--admin serves plain HTTP: not on '{address}'; allowed are tcp, tcp4, tcp6, unix"
+            )));
         }
         let meter = guard
             .into_iter()

@@ -1,7 +1,7 @@
 //! What stands between a socket and a program's handler: who speaks, and whether he may.
 //!
 //! ```text
-//!  accepted --> PROXY header (--proxies) --> guard (--allow, --deny, --client-..) --> handler
+//!  accepted --> PROXY header (--proxies) --> guard (--allow, --deny, --client-..) --> [TLS] --> handler
 //! ```
 
 use crate::args::ClientArguments;

@@ -51,9 +51,12 @@ fn every_program_has_figures_and_health() {
 
 #[test]
 fn a_page_that_cannot_be_is_an_error_and_without_one_nothing_listens() {
-    let refused = run(&mut mainspring(&["echo", "--port", "0", "--admin", "udp://127.0.0.1:0"]));
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("udp://127.0.0.1:0"));
+    for address in ["udp://127.0.0.1:0", "tls://127.0.0.1:0"] {
+        let refused = run(&mut mainspring(&["echo", "--port", "0", "--admin", address]));
+        assert_eq!(refused.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(address) && said.contains("plain HTTP"), "{said}");
+    }
     let program = Program::start(&["echo", "--listen", "tcp://127.0.0.1:0"]);
     let taken = &program.addresses[0];
     let refused = run(&mut mainspring(&["echo", "--port", "0", "--admin", taken]));

@@ -2,6 +2,7 @@
 
 use crate::process::{Folder, Program, content, mainspring, run};
 use crate::raw::until_closed;
+use crate::tls::certificate;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -68,6 +69,27 @@ fn one_client_has_its_share_and_the_page_counts_who_was_turned_away() {
     assert!(!is_served(&mut program.connect()), "the next comes in a minute");
     assert_eq!((refused("client_connections"), refused("client_rate")), ("1".into(), "1".into()));
     program.stop();
+}
+
+#[test]
+fn a_header_stands_in_front_of_tls() {
+    let folder = Folder::new("clients-tls");
+    let (cert, key) = certificate(&folder, "one");
+    for (more, is_served) in [(&[][..], true), (&["--deny", "127.0.0.1"], false)] {
+        let tls = ["http", "--listen", "tcp://127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
+        let program = Program::start(&[&tls[..], &["--proxies", "127.0.0.1"], more].concat());
+        let curl = |more: &[&str]| {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--max-time", "20", "--cacert", &cert]).args(more);
+            curl.args(["--resolve", &format!("localhost:{}:127.0.0.1", program.port())]);
+            run(curl.arg(format!("https://localhost:{}/", program.port())))
+        };
+        let said = curl(&["--haproxy-protocol"]);
+        assert_eq!(said.status.success(), is_served, "{more:?} {said:?}");
+        assert_eq!(said.stdout == b"Hello World!\r\n", is_served);
+        assert!(!curl(&[]).status.success(), "a header is required");
+        program.stop();
+    }
 }
 
 #[test]

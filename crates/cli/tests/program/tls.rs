@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A certificate for `localhost` that vouches for itself, made by openssl: its file, its key's.
-fn certificate(folder: &Folder, name: &str) -> (String, String) {
+pub(crate) fn certificate(folder: &Folder, name: &str) -> (String, String) {
     certificate_as(folder, name, "TRUE")
 }
 
