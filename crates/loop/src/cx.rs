@@ -125,6 +125,13 @@ impl Cx<'_> {
         this
     }
 
+    /// Whether the handler that is being called is an `H`: one that is part of another handler is
+    /// not, and has no id of its own.
+    #[must_use]
+    pub fn is_this<H: Handler>(&self) -> bool {
+        self.state.hosts[self.host as usize].handler == std::any::TypeId::of::<H>()
+    }
+
     /// The way to a handler of this loop, and to every connection of the server, from any thread.
     #[must_use]
     pub fn remote<H: Handler>(&self, host: HostId<H>) -> Remote<H> {

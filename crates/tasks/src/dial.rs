@@ -30,7 +30,8 @@ pub(crate) struct Dial {
 /// What the system said; [`TimedOut`](io::ErrorKind::TimedOut);
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the address cannot be understood or is one of
 /// datagrams; [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) if the server has all the connections
-/// that it may have, or is stopping.
+/// that it may have, or is stopping; [`Unsupported`](io::ErrorKind::Unsupported) if its
+/// [`Tasks`](crate::Tasks) are part of another handler, to which connections would belong.
 ///
 /// # Panics
 ///
@@ -47,6 +48,7 @@ where
     let executor = local::current("connect");
     let link = Link::new(executor.clone(), None);
     executor.dials.borrow_mut().push(Dial { address, link: link.clone() });
+    executor.unsettle();
     let stream = Stream::new(link.clone());
     poll_fn(|cx| poll_up(&link, cx.waker())).await?;
     Ok(stream)
@@ -60,6 +62,12 @@ fn poll_up(link: &Link, waker: &Waker) -> Poll<io::Result<()>> {
         return Poll::Ready(Err(io::Error::new(
             io::ErrorKind::QuotaExceeded,
             "the server has no room for another connection, or is stopping",
+        )));
+    }
+    if link.has(Mark::HOSTLESS) {
+        return Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "tasks inside of another handler cannot dial: host them by themselves",
         )));
     }
     if let Some(reason) = link.reason.get() {
@@ -78,6 +86,11 @@ impl Executor {
         loop {
             let Some(Dial { address, link }) = self.dials.borrow_mut().pop() else { return };
             if link.is_let_go() {
+                continue;
+            }
+            if !cx.is_this::<Tasks>() {
+                link.set(Mark::HOSTLESS);
+                link.writer.wake();
                 continue;
             }
             let host = cx.this::<Tasks>();

@@ -45,9 +45,11 @@ pub(crate) struct Executor {
     pub(crate) dials: RefCell<Vec<Dial>>,
     pub(crate) sleepers: RefCell<Sleepers>,
     pub(crate) drain: DrainWaiters,
-    /// Memory for what was received, and for what was written; empty vectors.
-    windows: RefCell<Vec<Vec<u8>>>,
-    outputs: RefCell<Vec<Vec<u8>>>,
+    /// Whether [`settle`](Executor::settle) has anything to do.
+    unsettled: Cell<bool>,
+    /// Memory for what was received, and for what was written.
+    pub(crate) windows: Spares,
+    pub(crate) outputs: Spares,
     /// `Limits::output_high`.
     pub(crate) output_high: Cell<usize>,
     pub(crate) stats: Cell<TaskStats>,
@@ -68,11 +70,6 @@ struct Place {
 }
 
 impl Executor {
-    /// Vectors kept of each kind.
-    const SPARES: usize = 16;
-    /// A vector that grew beyond this is freed rather than kept.
-    const CAPACITY_MAX: usize = 256 << 10;
-
     pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         Self {
@@ -83,8 +80,9 @@ impl Executor {
             dials: RefCell::default(),
             sleepers: RefCell::default(),
             drain: DrainWaiters::default(),
-            windows: RefCell::default(),
-            outputs: RefCell::default(),
+            unsettled: Cell::new(false),
+            windows: Spares::default(),
+            outputs: Spares::default(),
             output_high: Cell::new(usize::MAX),
             stats: Cell::default(),
             hook: Cell::default(),
@@ -202,38 +200,30 @@ impl Executor {
     /// Notes that the loop has to hear of a connection.
     pub(crate) fn touch(&self, link: Rc<Link>) {
         self.touched.borrow_mut().push(link);
+        self.unsettled.set(true);
+    }
+
+    /// Notes that the loop has to hear of dials or sleepers.
+    pub(crate) fn unsettle(&self) {
+        self.unsettled.set(true);
     }
 
     /// Does what tasks have asked of the loop since the last time.
     pub(crate) fn settle(&self, cx: &mut Cx<'_>) {
-        if !self.dials.borrow().is_empty() {
-            self.carry_out_dials(cx);
+        if self.unsettled.get() {
+            self.settle_all(cx);
         }
-        if self.sleepers.borrow().has_changed() {
-            self.sleepers.borrow_mut().settle(cx);
-        }
+    }
+
+    #[inline(never)]
+    fn settle_all(&self, cx: &mut Cx<'_>) {
+        self.unsettled.set(false);
+        self.carry_out_dials(cx);
+        self.sleepers.borrow_mut().settle(cx);
         loop {
             let Some(link) = self.touched.borrow_mut().pop() else { return };
             link.settle(cx);
         }
-    }
-
-    /// An empty vector for received bytes.
-    pub(crate) fn window(&self) -> Vec<u8> {
-        self.windows.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_window(&self, window: Vec<u8>) {
-        keep(&mut self.windows.borrow_mut(), window);
-    }
-
-    /// An empty vector for written bytes.
-    pub(crate) fn output(&self) -> Vec<u8> {
-        self.outputs.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_output(&self, output: Vec<u8>) {
-        keep(&mut self.outputs.borrow_mut(), output);
     }
 
     /// Drops all tasks. They cannot be polled any more.
@@ -256,11 +246,47 @@ impl Executor {
     }
 }
 
-fn keep(spares: &mut Vec<Vec<u8>>, mut spare: Vec<u8>) {
-    let capacity = spare.capacity();
-    if spares.len() < Executor::SPARES && (1..=Executor::CAPACITY_MAX).contains(&capacity) {
+/// Empty vectors kept for their memory, the last one at hand.
+#[derive(Default)]
+pub(crate) struct Spares {
+    last: Cell<Vec<u8>>,
+    others: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Spares {
+    const COUNT_MAX: usize = 16;
+    /// A vector that grew beyond this is freed rather than kept.
+    const CAPACITY_MAX: usize = 256 << 10;
+
+    #[inline]
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let last = self.last.take();
+        if last.capacity() > 0 { last } else { self.take_other() }
+    }
+
+    #[inline]
+    pub(crate) fn give(&self, mut spare: Vec<u8>) {
         spare.clear();
-        spares.push(spare);
+        if spare.capacity() > Self::CAPACITY_MAX {
+            return;
+        }
+        let before = self.last.replace(spare);
+        if before.capacity() > 0 {
+            self.keep(before);
+        }
+    }
+
+    #[cold]
+    fn take_other(&self) -> Vec<u8> {
+        self.others.borrow_mut().pop().unwrap_or_default()
+    }
+
+    #[cold]
+    fn keep(&self, spare: Vec<u8>) {
+        let mut others = self.others.borrow_mut();
+        if others.len() < Self::COUNT_MAX {
+            others.push(spare);
+        }
     }
 }
 

@@ -93,6 +93,6 @@ pub use drain::{Draining, draining};
 pub use executor::TaskStats;
 pub use join::{JoinError, JoinHandle, spawn, yield_now};
 pub use sleep::{Elapsed, Sleep, sleep, sleep_until, timeout};
-pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use stream::{Read, ReadHalf, Stream, WriteAll, WriteHalf};
 pub use task::TaskPanic;
 pub use tasks::Tasks;

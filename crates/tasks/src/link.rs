@@ -73,6 +73,10 @@ impl Mark {
     pub(crate) const UP: Self = Self(1 << 11);
     /// The loop had no room for another connection.
     pub(crate) const REFUSED: Self = Self(1 << 12);
+    /// The handler cannot have connections of its own.
+    pub(crate) const HOSTLESS: Self = Self(1 << 15);
+    /// Nothing can be written: the connection, or this side of it, has ended.
+    pub(crate) const NO_OUTPUT: Self = Self(1 << 14);
     /// Nothing has been delivered since the loop was resumed.
     pub(crate) const RESUMED: Self = Self(1 << 13);
 }
@@ -164,7 +168,7 @@ impl Link {
     pub(crate) fn take_in(&self, input: &mut Input<'_>, most: usize) {
         let mut window = self.input.borrow_mut();
         if window.bytes.capacity() == 0 {
-            window.bytes = self.executor.window();
+            window.bytes = self.executor.windows.take();
         }
         let count = input.len().min(most);
         window.bytes.clear();
@@ -187,7 +191,7 @@ impl Link {
         let count = take(window.rest());
         window.taken += count;
         if window.is_empty() {
-            self.executor.give_window(std::mem::take(&mut *window).bytes);
+            self.executor.windows.give(std::mem::take(&mut *window).bytes);
         }
         Poll::Ready(Ok(count))
     }
@@ -221,35 +225,13 @@ impl Link {
     pub(crate) fn poll_output(
         self: &Rc<Self>,
         waker: &Waker,
-        pieces: &[IoSlice<'_>],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(reason) = self.reason.get() {
-            return Poll::Ready(Err(broken(reason)));
+        if self.has(Mark::NO_OUTPUT) {
+            return Poll::Ready(self.refuse_output().map(|()| 0));
         }
-        if self.has(Mark::FINISH) {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "this side of the connection has been closed",
-            )));
-        }
-        let mut output = self.output.borrow_mut();
-        let room = match self.has(Mark::CHOKED) {
-            // One byte over the mark is what makes the loop tell when it has come down.
-            false => self.executor.output_high.get().saturating_add(1) - output.len(),
-            true => 0,
-        };
-        if output.capacity() == 0 && room > 0 {
-            *output = self.executor.output();
-        }
-        let (mut count, mut is_full) = (0, false);
-        for piece in pieces {
-            let taken = piece.len().min(room - count);
-            output.extend_from_slice(&piece[..taken]);
-            count += taken;
-            is_full |= taken < piece.len();
-        }
-        drop(output);
-        if count == 0 && is_full {
+        let count = self.take_output(bytes);
+        if count == 0 && !bytes.is_empty() {
             self.writer.register(waker);
             self.touch();
             return Poll::Pending;
@@ -258,9 +240,58 @@ impl Link {
         Poll::Ready(Ok(count))
     }
 
+    /// As [`poll_output`](Link::poll_output), for several pieces in their order.
+    pub(crate) fn poll_pieces(
+        self: &Rc<Self>,
+        waker: &Waker,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_empty());
+        let first = pieces.next().map_or(&[][..], |piece| piece);
+        let mut count = std::task::ready!(self.poll_output(waker, first))?;
+        if count == first.len() {
+            for piece in pieces {
+                let taken = self.take_output(piece);
+                count += taken;
+                if taken < piece.len() {
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn take_output(&self, bytes: &[u8]) -> usize {
+        if self.has(Mark::CHOKED) {
+            return 0;
+        }
+        let mut output = self.output.borrow_mut();
+        if output.capacity() == 0 {
+            *output = self.executor.outputs.take();
+        }
+        // One byte over the mark is what makes the loop tell when it has come down.
+        let room = self.executor.output_high.get().saturating_add(1) - output.len();
+        let count = bytes.len().min(room);
+        output.extend_from_slice(&bytes[..count]);
+        count
+    }
+
+    /// Why nothing can be written any more.
+    #[cold]
+    fn refuse_output(&self) -> io::Result<()> {
+        match self.reason.get() {
+            Some(reason) => Err(broken(reason)),
+            None => Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "this side of the connection has been closed",
+            )),
+        }
+    }
+
     /// This side writes nothing more.
     pub(crate) fn finish(self: &Rc<Self>) {
         if self.raise(Mark::FINISH) {
+            self.set(Mark::NO_OUTPUT);
             self.touch();
         }
     }
@@ -268,6 +299,7 @@ impl Link {
     /// The connection has ended.
     pub(crate) fn end(&self, reason: CloseReason) {
         self.reason.set(self.reason.get().or(Some(reason)));
+        self.set(Mark::NO_OUTPUT);
         self.drop_output();
     }
 
@@ -287,6 +319,21 @@ impl Link {
     /// Tells the loop what has changed, but for the end of the connection.
     pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) {
         self.hand_over_output(conn);
+        if self.is_unsettled() {
+            self.settle_rest(conn);
+        }
+    }
+
+    /// Whether the loop has to hear of more than output.
+    fn is_unsettled(&self) -> bool {
+        const RARE: u16 = Mark::FINISH.0 | Mark::PAUSED.0;
+        let marks = self.marks.get();
+        let told = (marks & Mark::BUSY.0 == 0) == (marks & Mark::TOLD_BUSY.0 == 0);
+        marks & RARE != 0 || !told || self.writer.is_awaited()
+    }
+
+    #[inline(never)]
+    fn settle_rest(&self, conn: &mut Conn<'_>) {
         if self.has(Mark::FINISH) && self.raise(Mark::FINISHED) {
             conn.finish();
         }
@@ -321,7 +368,7 @@ impl Link {
         } else {
             out.extend_from_slice(&output);
         }
-        self.executor.give_output(std::mem::take(&mut *output));
+        self.executor.outputs.give(std::mem::take(&mut *output));
         if conn.is_choked() {
             self.set(Mark::CHOKED);
         }
@@ -330,7 +377,7 @@ impl Link {
     fn drop_output(&self) {
         let output = self.output.take();
         self.executor.count(|stats| stats.dropped_bytes += output.len() as u64);
-        self.executor.give_output(output);
+        self.executor.outputs.give(output);
     }
 
     /// The loop is told of nothing more while this connection's callback runs: it ends with a look

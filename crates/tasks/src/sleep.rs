@@ -93,7 +93,9 @@ impl Future for Sleep {
         let waker = cx.waker();
         let Some(place) = self.place else {
             let executor = local::current("sleep");
-            let index = executor.sleepers.borrow_mut().add(self.until, waker.clone());
+            let waker = waker.clone();
+            let index = executor.sleepers.borrow_mut().add(self.until, waker);
+            executor.unsettle();
             self.place = Some(Place { executor: executor.number(), index });
             return Poll::Pending;
         };
@@ -111,6 +113,7 @@ impl Drop for Sleep {
             && let Some(executor) = local::find(place.executor)
         {
             let waker = executor.sleepers.borrow_mut().remove(place.index);
+            executor.unsettle();
             drop(waker);
         }
     }
@@ -161,10 +164,6 @@ impl Sleepers {
             self.orphans.push(timer);
         }
         sleeper.waker
-    }
-
-    pub(crate) fn has_changed(&self) -> bool {
-        !self.unarmed.is_empty() || !self.orphans.is_empty()
     }
 
     /// Arms and cancels the timers that follow from what tasks did.

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A connection, for the task that serves it.
 ///
@@ -39,6 +39,23 @@ pub struct ReadHalf {
 /// The half of a [`Stream`] that writes. Dropping it ends this side's stream.
 pub struct WriteHalf {
     link: Rc<Link>,
+}
+
+/// The future of [`Stream::read`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Read<'a> {
+    half: &'a mut ReadHalf,
+    buffer: &'a mut [u8],
+}
+
+/// The future of [`Stream::write_all`]. Dropping it leaves written what had been taken.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct WriteAll<'a> {
+    half: &'a mut WriteHalf,
+    /// What is still to be taken.
+    bytes: &'a [u8],
 }
 
 impl Stream {
@@ -90,8 +107,8 @@ impl Stream {
     /// # Errors
     ///
     /// Those of the connection's end, unless the peer has ended it in good order.
-    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read.read(buffer).await
+    pub fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> Read<'a> {
+        self.read.read(buffer)
     }
 
     /// Reads until the buffer is full.
@@ -118,8 +135,8 @@ impl Stream {
     ///
     /// Those of the connection's end; [`BrokenPipe`](io::ErrorKind::BrokenPipe) after
     /// [`close`](Stream::close).
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write.write_all(bytes).await
+    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a> {
+        self.write.write_all(bytes)
     }
 
     /// Ends this side's stream after what has been written. Reading goes on.
@@ -163,8 +180,8 @@ impl ReadHalf {
     /// # Errors
     ///
     /// As [`Stream::read`].
-    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_copy(cx, buffer)).await
+    pub fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> Read<'a> {
+        Read { half: self, buffer }
     }
 
     /// See [`Stream::read_exact`].
@@ -199,7 +216,7 @@ impl ReadHalf {
                 self.show(more);
             } else {
                 self.shown.bytes.extend_from_slice(more.rest());
-                self.link.executor.give_window(more.bytes);
+                self.link.executor.windows.give(more.bytes);
             }
         }
         Ok(self.shown.rest())
@@ -237,7 +254,7 @@ impl ReadHalf {
 
     fn show(&mut self, window: Window) {
         let before = std::mem::replace(&mut self.shown, window);
-        self.link.executor.give_window(before.bytes);
+        self.link.executor.windows.give(before.bytes);
     }
 }
 
@@ -247,12 +264,8 @@ impl WriteHalf {
     /// # Errors
     ///
     /// As [`Stream::write_all`].
-    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let count = poll_fn(|cx| self.poll_pieces(cx, &[IoSlice::new(bytes)])).await?;
-            bytes = &bytes[count..];
-        }
-        Ok(())
+    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a> {
+        WriteAll { half: self, bytes }
     }
 
     /// See [`Stream::close`].
@@ -265,7 +278,37 @@ impl WriteHalf {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.link.poll_output(cx.waker(), pieces)
+        self.link.poll_pieces(cx.waker(), pieces)
+    }
+
+    pub(crate) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.link.poll_output(cx.waker(), bytes)
+    }
+}
+
+impl Future for Read<'_> {
+    type Output = io::Result<usize>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { half, buffer } = self.get_mut();
+        half.poll_copy(cx, buffer)
+    }
+}
+
+impl Future for WriteAll<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { half, bytes } = self.get_mut();
+        while !bytes.is_empty() {
+            let count = ready!(half.poll_bytes(cx, bytes))?;
+            *bytes = &bytes[count..];
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -323,7 +366,7 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_pieces(cx, &[IoSlice::new(bytes)])
+        self.get_mut().poll_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -371,7 +414,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().write.poll_pieces(cx, &[IoSlice::new(bytes)])
+        self.get_mut().write.poll_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(

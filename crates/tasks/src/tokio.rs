@@ -27,7 +27,7 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_pieces(cx, &[IoSlice::new(bytes)])
+        self.get_mut().poll_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -68,7 +68,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().write_half().poll_pieces(cx, &[IoSlice::new(bytes)])
+        self.get_mut().write_half().poll_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(

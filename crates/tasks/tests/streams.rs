@@ -5,7 +5,7 @@
 mod support;
 
 use futures_io::{AsyncBufRead, AsyncWrite};
-use mainspring_loop::Limits;
+use mainspring_loop::{Limits, Pool, PoolLimits, Server};
 use mainspring_tasks::{Stream, Tasks, connect, sleep, spawn};
 use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
@@ -381,4 +381,34 @@ fn when_the_server_closes_connections_their_tasks_are_told_and_run_to_their_end(
     assert_eq!(log.lines()[0], text(mainspring_loop::CloseReason::Local));
     server.eventually(|stats| stats.running, 0);
     server.stop(0);
+}
+
+/// Tasks inside of another handler serve as ever; what they cannot do is said.
+#[test]
+fn tasks_work_inside_of_a_pool_but_cannot_dial_there() {
+    let _bound = bound(30);
+    let server = Server::builder().start(|shard| {
+        let tasks = Tasks::serve(|mut stream: Stream| async move {
+            sleep(Duration::from_millis(2)).await;
+            let error = connect("tcp://127.0.0.1:1").await.unwrap_err();
+            stream.write_all(kind(&error).as_bytes()).await.unwrap();
+            echo(stream).await;
+        });
+        let host = shard.host(Pool::new(PoolLimits::default(), tasks));
+        shard.listen(host, "tcp://127.0.0.1:0").map(drop)
+    });
+    let server = server.unwrap();
+    let mut client = Client::connect(inet(&server.addrs()[0]));
+    client.expect(b"Unsupported");
+    let sent = noise(8, 1 << 20);
+    let (mut writer, whole) = (client.0.try_clone().unwrap(), sent.clone());
+    let sender = thread::spawn(move || {
+        writer.write_all(&whole).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    assert_same(&client.rest(), &sent);
+    sender.join().unwrap();
+    assert_eq!(server.handle().stats().total.panics, 0);
+    server.handle().stop();
+    server.join().unwrap();
 }
