@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz bodies of the wire crate under random bytes, on a stable toolchain.
+//! `cargo xtask fuzz`: the fuzz bodies of the wire crate and the test kit under random bytes, on a stable toolchain.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -12,7 +12,7 @@ pub(crate) const HELP: &str = "\
 flags:
   --seconds S   seconds for each target (default 5)
   --seed N      where the random bytes start (default: another one each time; printed)
-  TARGET..      names of fuzz bodies (default: all of mainspring_wire::fuzz::TARGETS)
+  TARGET..      names of fuzz bodies (default: all)
 
 examples:
   cargo xtask fuzz

@@ -8,6 +8,7 @@
 
 pub mod driver_suite;
 pub mod framing;
+pub mod fuzz;
 pub mod harness;
 pub mod world;
 

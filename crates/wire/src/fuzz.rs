@@ -23,7 +23,7 @@ mod reference;
 mod targets;
 mod values;
 
-pub use corpus::run;
+pub use corpus::{run, run_over};
 #[cfg(test)]
 pub(crate) use feed::frames_and_skipped;
 pub use proxy::proxy;

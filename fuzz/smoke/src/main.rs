@@ -1,8 +1,8 @@
-//! Runs the fuzz bodies of `mainspring_wire::fuzz` for some seconds each: no coverage to guide
+//! Runs the fuzz bodies of `mainspring_wire::fuzz` and `mainspring_testkit::fuzz` for some seconds each: no coverage to guide
 //! them, but no special toolchain either, so that every run of the tests can afford it.
 //!
-//! The wire crate makes the inputs from a seed and prints seed and iteration when a body panics;
-//! what is kept here is the time, which that crate must not read.
+//! Those crates make the inputs from a seed and print seed and iteration when a body panics; what is
+//! kept here is the time, which they must not read.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +14,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mainspring_wire::fuzz::{TARGETS, run};
+use mainspring_testkit::fuzz as looped;
+use mainspring_wire::fuzz as wire;
 
 const USAGE: &str = "usage: smoke [--seconds S] [--seed N] [TARGET..]";
 /// Inputs between two looks at the clock.
@@ -74,14 +75,23 @@ impl Plan {
             }
         }
         if plan.names.is_empty() {
-            plan.names = TARGETS.iter().map(|(name, _)| *name).collect();
+            plan.names = names();
         }
         Ok(plan)
     }
 }
 
+fn names() -> Vec<&'static str> {
+    wire::TARGETS.iter().chain(looped::TARGETS).map(|(name, _)| *name).collect()
+}
+
+/// Runs the body of that name, wherever it is.
+fn run(name: &str, seed: u64, iterations: u64) -> bool {
+    wire::run(name, seed, iterations) || looped::run(name, seed, iterations)
+}
+
 fn known(name: &str) -> Result<&'static str, String> {
-    let names: Vec<&'static str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    let names = names();
     let found = names.iter().find(|known| **known == name).copied();
     found.ok_or_else(|| format!("unknown target or flag `{name}`; targets: {}", names.join(", ")))
 }

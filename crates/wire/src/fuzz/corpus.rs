@@ -1,7 +1,7 @@
 //! Inputs from a seed: a corpus of sound and nearly sound inputs, and mutations that keep some
 //! structure.
 
-use super::TARGETS;
+use super::{TARGETS, Target};
 
 /// Runs the target called `name` over its corpus, and then over `iterations` inputs made from
 /// `seed`: the same ones each time.
@@ -12,20 +12,28 @@ use super::TARGETS;
 ///
 /// When a property fails. Seed and iteration are printed on standard error first.
 pub fn run(name: &str, seed: u64, iterations: u64) -> bool {
-    let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) else {
+    let Some((known, target)) = TARGETS.iter().find(|(known, _)| *known == name) else {
         return false;
     };
-    let corpus = inputs(name);
-    for input in &corpus {
+    run_over(&inputs(name), known, *target, seed, iterations);
+    true
+}
+
+/// As [`run`], for a body from elsewhere, with a corpus of its own.
+///
+/// # Panics
+///
+/// As for [`run`], and if the corpus is empty.
+pub fn run_over(corpus: &[Vec<u8>], name: &str, target: Target, seed: u64, iterations: u64) {
+    for input in corpus {
         target(input);
     }
     let mut random = Random(seed);
     let mut witness = Witness { name, seed, iteration: 0 };
     while witness.iteration < iterations {
-        target(&mutated(&corpus, &mut random));
+        target(&mutated(corpus, &mut random));
         witness.iteration += 1;
     }
-    true
 }
 
 /// Says on panic what to call again.
