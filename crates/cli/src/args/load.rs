@@ -11,6 +11,7 @@ Examples:
   mainspring load tcp://127.0.0.1:5000 --clients 100 --duration 10s --depth 16
   mainspring load unix:///run/echo.sock --framing varint --payload 1k --sends 1000
   mainspring load --clients 20 --duration 30s --rate 10000 --json
+  mainspring load 'tls://localhost:5000?ca=cert.pem' --clients 50 --sends 1000
 
 The server has to answer each message with the same message, as mainspring echo does. Each answer is
 compared byte by byte.
@@ -25,7 +26,7 @@ const HOW: &str = "How to send";
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArguments {
-    /// Where the server is: tcp://HOST:PORT, unix://PATH
+    /// Where the server is: tcp://HOST:PORT, unix://PATH, tls://HOST:PORT?ca=FILE&server_name=NAME
     #[arg(value_name = "ADDRESS", default_value = "tcp://localhost:5000")]
     pub(crate) address: Address,
 

@@ -5,7 +5,9 @@ use super::pace::Pace;
 use super::plan::{Plan, Until};
 use super::tally::{Board, Tally, record};
 use mainspring::wire::Step;
-use mainspring::{Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Opened, Tick};
+use mainspring::{
+    Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Opened, Scheme, Tick, tls,
+};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -113,14 +115,22 @@ impl Load {
         while self.next_dial < self.clients.len() && self.dialling < DIALS_AT_ONCE {
             let place = self.next_dial;
             self.next_dial += 1;
-            match cx.connect(cx.this::<Self>(), &self.plan.address, place) {
+            match self.dial_one(place, cx) {
                 Ok(id) => {
                     self.clients[place].id = Some(id);
                     self.dialling += 1;
                 }
-                Err(full) => self.never_up(place, &full.to_string(), cx),
+                Err(reason) => self.never_up(place, &reason, cx),
             }
         }
+    }
+
+    fn dial_one(&self, place: usize, cx: &mut Cx<'_>) -> Result<ConnId, String> {
+        let (this, address) = (cx.this::<Self>(), &self.plan.address);
+        if address.scheme() == Scheme::Tls {
+            return tls::connect(cx, this, address, place).map_err(|error| error.to_string());
+        }
+        cx.connect(this, address, place).map_err(|full| full.to_string())
     }
 
     fn never_up(&mut self, place: usize, reason: &str, cx: &mut Cx<'_>) {

@@ -44,7 +44,7 @@ impl Plan {
         let (address, payload) = (arguments.address.clone(), arguments.payload.0);
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
         if address.is_datagram() {
-            return usage("load is for byte streams: allowed are tcp, tcp4, tcp6, unix");
+            return usage("load is for byte streams: allowed are tcp, tcp4, tcp6, tls, unix");
         }
         if payload == 0 && arguments.framing == FramingName::Raw {
             return usage("a message without framing has at least one byte");

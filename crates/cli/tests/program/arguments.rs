@@ -27,7 +27,7 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         (&["http", "--loops", "-1"], &["-1"]),
         (&["http", "--loops=many"], &["many", "auto"]),
         (&["http", "--idle-timeout", "5"], &["'5'", "500ms"]),
-        (&["load", "udp://127.0.0.1:1"], &["tcp, tcp4, tcp6, unix"]),
+        (&["load", "udp://127.0.0.1:1"], &["tcp, tcp4, tcp6, tls, unix"]),
         (&["load", "--clients", "0"], &["'0'", "1..=1000000"]),
         (&["load", "--payload", "300", "--framing", "u8"], &["300", "255"]),
         (&["load", "--framing", "xml"], &["xml", "varint"]),

@@ -374,3 +374,39 @@ fn a_terminal_sees_a_bar_that_moves_and_none_when_it_is_not_wanted() {
     assert!(!text.contains(" %  ") && text.contains("answers/s"), "{text:?}");
     program.stop();
 }
+
+/// A certificate for `localhost` and its key, by openssl: one that vouches for itself and for nobody
+/// else, as TLS clients want it of a server's own.
+fn certificate(folder: &Folder, name: &str) -> (String, String) {
+    let (cert, key) = (folder.join(&format!("{name}.pem")), folder.join(&format!("{name}.key")));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    command.args(["-nodes", "-days", "2", "-subj", &format!("/CN={name}")]);
+    command.args(["-addext", "subjectAltName=DNS:localhost"]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    content(command.args(["-keyout", &key, "-out", &cert]));
+    (cert, key)
+}
+
+#[test]
+fn over_tls_every_answer_counts_and_a_stranger_is_no_server() {
+    let folder = Folder::new("load-tls");
+    let (cert, key) = certificate(&folder, "one");
+    let listen = ["echo", "--listen", "tcp://127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
+    let program = Program::start(&listen);
+    let address =
+        |ca: &str| format!("tls://127.0.0.1:{}?ca={ca}&server_name=localhost", program.port());
+    let arguments = ["-c", "8", "-s", "100", "--depth", "4", "--loops", "2", "--framing", "varint"];
+    let (code, report) = load(&address(&cert), &arguments);
+    assert_eq!(code, 0, "{report:#}");
+    expect(&report, &[("/connected", 8), ("/success", 800), ("/bytes_read", 800 * 514)]);
+    let (other, _) = certificate(&folder, "two");
+    let (code, report) = load(&address(&other), &["-c", "3"]);
+    assert_eq!(code, 1);
+    expect(&report, &[("/connected", 0), ("/errors/connect", 3), ("/sent", 0)]);
+    let (code, report) = load(&address(&folder.join("missing.pem")), &["-c", "3"]);
+    assert_eq!(code, 1);
+    expect(&report, &[("/errors/connect", 3)]);
+    assert!(report["reasons"].to_string().contains("missing.pem"), "{report:#}");
+    program.stop();
+}
