@@ -187,12 +187,14 @@ impl Load {
     fn go_on(&mut self, place: usize, conn: &mut Conn<'_>) -> Action {
         let Phase::Sending { began, until } = self.phase else { return Action::Continue };
         let now = conn.cx().now();
-        let is_over = until.is_some_and(|until| now >= until);
         loop {
             let client = &self.clients[place];
-            let is_done = match self.plan.until {
-                Until::Sends(sends) => client.sent >= sends,
-                Until::Over(_) => is_over,
+            // What was due before the end is sent, however late the loop is.
+            let due = self.pace.as_ref().map(|pace| pace.due(place, client.sent));
+            let is_done = match (self.plan.until, due) {
+                (Until::Sends(sends), _) => client.sent >= sends,
+                (Until::Over(time), Some(due)) => due >= time,
+                (Until::Over(_), None) => until.is_some_and(|until| now >= until),
             };
             if is_done {
                 if client.under_way.is_empty() {
@@ -204,15 +206,14 @@ impl Load {
             if client.under_way.len() >= self.plan.depth {
                 return Action::Continue;
             }
-            let due = match &self.pace {
-                None => now,
-                Some(pace) => {
-                    let due = pace.due(place, client.sent);
+            let due = match (&self.pace, due) {
+                (Some(pace), Some(due)) => {
                     if !pace.is_due(due, now.saturating_duration_since(began)) {
                         return Action::Continue;
                     }
                     (began + due).min(now)
                 }
+                _ => now,
             };
             self.send(place, due, now, conn.out());
         }
