@@ -77,6 +77,8 @@ pub(crate) struct Content {
 pub enum ProtocolName {
     /// The same bytes back
     Echo,
+    /// The same bytes back, each message with its length as a varint in front
+    Framed,
     /// Redis PING as an array
     Ping,
     /// Redis PING as a line
@@ -132,6 +134,7 @@ impl Arguments {
         let idle = self.idle_connections()?;
         let mut report = match self.protocol {
             ProtocolName::Echo => engine::run(&plan, Fixed::echo(*size, *seed), what),
+            ProtocolName::Framed => engine::run(&plan, Fixed::framed(*size, *seed), what),
             ProtocolName::Ping => engine::run(&plan, resp::ping(false), what),
             ProtocolName::PingInline => engine::run(&plan, resp::ping(true), what),
             ProtocolName::Set => engine::run(&plan, resp::set(keys), what),

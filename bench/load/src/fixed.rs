@@ -28,6 +28,19 @@ impl Fixed {
         Self { requests: Requests::Same(message.clone()), reply: message }
     }
 
+    /// A frame of `size` bytes that comes back as it is: its length as a varint, then the bytes.
+    pub(crate) fn framed(size: usize, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut frame, mut length) = (Vec::new(), size);
+        while length > 0x7f {
+            frame.push(0x80 | (length & 0x7f) as u8);
+            length >>= 7;
+        }
+        frame.push(length as u8);
+        frame.extend((0..size).map(|_| random.alphanumeric() as u8));
+        Self { requests: Requests::Same(frame.clone()), reply: frame }
+    }
+
     pub(crate) fn same(request: Vec<u8>, reply: Vec<u8>) -> Self {
         Self { requests: Requests::Same(request), reply }
     }
@@ -100,6 +113,15 @@ mod tests {
         let mut protocol = Fixed::same(b"ab".to_vec(), b"+PONG\r\n".to_vec());
         let error = protocol.replies(&mut 0, b"+PONG\r\n-ERR no\r\n").unwrap_err();
         assert_eq!(error, r"wanted `+PONG\r\n`, found `-ERR no\r\n`");
+    }
+
+    #[test]
+    fn a_frame_has_its_length_in_front() {
+        for (size, prefix) in [(0, &[0][..]), (127, &[127]), (1024, &[0x80, 8])] {
+            let mut out = Vec::new();
+            Fixed::framed(size, 1).request(&mut out);
+            assert!(out.starts_with(prefix) && out.len() == prefix.len() + size, "{size}");
+        }
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl Case {
             (Tool::Load, ProtocolName::Echo) => {
                 format!("{scheme} {} {in_flight}", bytes(self.size))
             }
+            (Tool::Load, ProtocolName::Framed) => {
+                format!("{scheme} frames of {} {in_flight}", bytes(self.size))
+            }
             (Tool::Load, ProtocolName::Http) => format!("GET / {in_flight}"),
             (Tool::Load, protocol) => format!("{} {in_flight}", redis_test(protocol)),
         }
@@ -166,7 +169,7 @@ pub(crate) fn redis_test(protocol: ProtocolName) -> &'static str {
         ProtocolName::Ping => "ping_mbulk",
         ProtocolName::Set => "set",
         ProtocolName::Get => "get",
-        ProtocolName::Echo | ProtocolName::Http => "none",
+        ProtocolName::Echo | ProtocolName::Framed | ProtocolName::Http => "none",
     }
 }
 
@@ -182,6 +185,14 @@ fn echo_cases() -> Vec<Case> {
         }
     }
     cases.push(Case { scheme: Scheme::Unix, ..Case::tcp() });
+    cases.extend([1, 16].map(|depth| Case {
+        protocol: ProtocolName::Framed,
+        size: 1024,
+        depth,
+        servers: contenders::framed(),
+        quick: depth == 1,
+        ..Case::tcp()
+    }));
     cases
 }
 
@@ -279,8 +290,8 @@ mod tests {
             let (quick, all) = (kind.cases(true), kind.cases(false).len());
             assert!(!quick.is_empty() && quick.len() <= all, "{kind:?}: {quick:?} of {all}");
         }
-        assert_eq!(Kind::Echo.cases(true).len(), 6);
-        assert_eq!(Kind::Echo.cases(false).len(), 19);
+        assert_eq!(Kind::Echo.cases(true).len(), 7);
+        assert_eq!(Kind::Echo.cases(false).len(), 21);
     }
 
     #[test]

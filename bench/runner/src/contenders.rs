@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Ours(Driver),
     /// Ours, with a future per connection in place of callbacks.
     Tasks(Driver),
+    /// Ours, with a codec that cuts frames and puts them together again.
+    Framed(Driver),
     Peer,
 }
 
@@ -82,6 +84,14 @@ impl Server {
             .map(|(name, driver)| Self::new(name.to_owned(), Role::Tasks(driver), Start::Own(name)))
     }
 
+    /// The frames of ours, once with each driver.
+    pub(crate) fn frames() -> [Self; 2] {
+        let servers = [("framed-echo", Driver::Ready), ("framed-echo-uring", Driver::Ring)];
+        servers.map(|(name, driver)| {
+            Self::new(name.to_owned(), Role::Framed(driver), Start::Own(name))
+        })
+    }
+
     pub(crate) fn redis() -> Self {
         Self::new("redis-server".to_owned(), Role::Peer, Start::RedisServer)
     }
@@ -133,6 +143,14 @@ pub(crate) fn echo() -> Vec<Server> {
     servers.extend(Server::ours("echo"));
     servers.extend(Server::tasks());
     servers.extend(ECHO_PEERS.map(Server::peer));
+    servers
+}
+
+/// Echo of frames, by servers that see them and by those that see bytes.
+pub(crate) fn framed() -> Vec<Server> {
+    let mut servers = vec![Server::floor("floor-echo"), Server::floor("floor-echo-uring")];
+    servers.extend(Server::ours("echo"));
+    servers.extend(Server::frames());
     servers
 }
 
@@ -208,7 +226,8 @@ mod tests {
 
     #[test]
     fn the_floor_stands_first_and_ours_with_both_drivers() {
-        for servers in [echo(), redis(), http(), tls(), datagrams(), bursts(), crowded(9), scaled()]
+        for servers in
+            [echo(), framed(), redis(), http(), tls(), datagrams(), bursts(), crowded(9), scaled()]
         {
             assert_eq!(servers[0].role, Role::Floor);
             for driver in Driver::ALL {

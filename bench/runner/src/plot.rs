@@ -127,7 +127,7 @@ impl Palette {
         }
         let (shelf, colors): (usize, &[&'static str]) = match server.role {
             Role::Floor => (0, &FLOORS),
-            Role::Ours(_) | Role::Tasks(_) => (1, &OURS),
+            Role::Ours(_) | Role::Tasks(_) | Role::Framed(_) => (1, &OURS),
             Role::Peer => (2, &PEERS),
         };
         let color = colors[self.used[shelf] % colors.len()];

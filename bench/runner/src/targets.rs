@@ -12,6 +12,8 @@ use crate::table::{Table, markdown_rows};
 const RESIDENT_MAX: f64 = 250.0;
 /// A future per connection, as a multiple of callbacks.
 const TASKS_MAX: f64 = 1.10;
+/// Frames cut and put together again, as a multiple of the same bytes untouched.
+const FRAMED_MAX: f64 = 1.10;
 const BESIDE_IDLE_MAX: f64 = 1.02;
 /// Datagrams per second of processor time in bursts, as a multiple of the plain floor's.
 const BURSTS_MIN: f64 = 10.0;
@@ -112,6 +114,7 @@ pub(crate) fn markdown(verdicts: &[Verdict]) -> String {
 fn judge_table(kind: Kind, table: &Table) -> Vec<Verdict> {
     let case = &table.case;
     match kind {
+        Kind::Echo if case.protocol == ProtocolName::Framed => framed(table),
         Kind::Echo => {
             let limit = if case.depth == 1 && case.scheme == Scheme::Tcp { 1.03 } else { 1.05 };
             let drivers: &[Driver] =
@@ -169,6 +172,17 @@ fn tasks(table: &Table) -> Vec<Verdict> {
     let what = "tasks, ready / tokio-echo".to_owned();
     verdicts.push(verdict(&table.case, what, Wanted::AtMost(1.0), reached));
     verdicts
+}
+
+/// Frames beside the same bytes untouched, on the same driver.
+fn framed(table: &Table) -> Vec<Verdict> {
+    let of = |driver| table.cells.iter().find(|cell| cell.server.role == Role::Framed(driver));
+    let verdicts = Driver::ALL.map(|driver| {
+        let reached = both(of(driver), ours(table, driver), Cell::server_us);
+        let what = format!("frames / bytes, {}", driver.name());
+        verdict(&table.case, what, Wanted::AtMost(FRAMED_MAX), reached)
+    });
+    verdicts.to_vec()
 }
 
 fn redis(table: &Table) -> Vec<Verdict> {
@@ -246,6 +260,15 @@ mod tests {
     use super::*;
     use crate::contenders::Server;
     use crate::table::tests::{case, cell, table};
+
+    #[test]
+    fn frames_are_judged_by_the_same_bytes_untouched() {
+        let table = Table { case: case(Kind::Echo, "tcp frames of 1 KiB 50c x16"), ..table() };
+        let verdicts = judge(Kind::Echo, &[table]);
+        assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+        assert_eq!(verdicts[0].what, "frames / bytes, ready");
+        assert_eq!(verdicts[1].wanted, Wanted::AtMost(1.10));
+    }
 
     #[test]
     fn echo_is_judged_by_the_floor_and_the_best_peer() {

@@ -65,6 +65,10 @@ fn echo_servers_are_measured_and_tabled() {
         assert_measured(&text, server, 3);
         assert!(plot.contains(server), "{server} is not in the plot");
     }
+    for server in ["framed-echo", "framed-echo-uring"] {
+        assert_measured(&text, server, 1);
+        assert!(plot.contains(server), "{server} is not in the plot");
+    }
     assert!(text.contains("| mainspring ready | - |"), "not given, so not measured: {text}");
     assert!(table.contains("tcp 64 B 50c x1"), "{table}");
     assert!(plot.starts_with("<svg"), "{plot}");

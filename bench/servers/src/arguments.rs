@@ -10,8 +10,8 @@ use mainspring_io::DriverKind;
 use crate::floor::{self, Kernel};
 use crate::listen::Address;
 use crate::{
-    compio_echo, hyper_http, may_http, message_io_echo, mio_echo, mio_udp, monoio_echo, nginx_http,
-    tasks_echo, threads, tokio_echo, tokio_tls, tokio_udp, unsafe_libuv,
+    compio_echo, framed_echo, hyper_http, may_http, message_io_echo, mio_echo, mio_udp,
+    monoio_echo, nginx_http, tasks_echo, threads, tokio_echo, tokio_tls, tokio_udp, unsafe_libuv,
 };
 
 /// One of the servers to measure against; prints `NAME: ready on ADDRESS` once it listens, and ends
@@ -76,6 +76,10 @@ pub enum ServerName {
     TasksEcho,
     /// Mainspring's tasks on io_uring: the same bytes back (tcp, unix)
     TasksEchoUring,
+    /// Mainspring's frames on epoll: the same frames back, varint in front (tcp, unix)
+    FramedEcho,
+    /// Mainspring's frames on io_uring: the same frames back, varint in front (tcp, unix)
+    FramedEchoUring,
     /// message-io: the same bytes back (tcp)
     MessageIoEcho,
     /// libuv, if it was there at build time: the same bytes back (tcp, unix)
@@ -117,6 +121,10 @@ impl Arguments {
             ServerName::CompioEcho => compio_echo::serve(&name, &self.listen),
             ServerName::TasksEcho => tasks_echo::serve(&name, &self.listen, DriverKind::Ready),
             ServerName::TasksEchoUring => tasks_echo::serve(&name, &self.listen, DriverKind::Ring),
+            ServerName::FramedEcho => framed_echo::serve(&name, &self.listen, DriverKind::Ready),
+            ServerName::FramedEchoUring => {
+                framed_echo::serve(&name, &self.listen, DriverKind::Ring)
+            }
             ServerName::MessageIoEcho => message_io_echo::serve(&name, &self.listen),
             ServerName::LibuvEcho => unsafe_libuv::serve(&name, &self.listen),
             ServerName::HyperHttp => hyper_http::serve(&name, &self.listen),

@@ -10,6 +10,7 @@
 mod arguments;
 mod compio_echo;
 mod floor;
+mod framed_echo;
 mod hyper_http;
 mod listen;
 mod may_http;

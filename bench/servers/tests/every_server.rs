@@ -34,6 +34,7 @@ const HTTP: &[&str] = &[
     "may-minihttp-http",
     "nginx-http",
 ];
+const FRAMED: &[&str] = &["framed-echo", "framed-echo-uring"];
 const RESP: &[&str] = &["floor-resp", "floor-resp-uring"];
 const UDP: &[&str] = &["floor-echo", "floor-udp", "floor-udp-offload", "tokio-udp", "mio-udp"];
 
@@ -199,6 +200,31 @@ fn echo_servers_give_the_same_bytes_back_over_tcp() {
 fn echo_servers_give_the_same_bytes_back_over_unix_sockets() {
     for name in ECHO {
         echoes_exactly(name, &unix_address(name));
+    }
+}
+
+#[test]
+fn framed_servers_give_the_same_frames_back() {
+    let mut sent = Vec::new();
+    for length in (0..3000).chain([16_383, 16_384, 65_536]) {
+        let mut left = length;
+        while left > 0x7f {
+            sent.push(0x80 | (left & 0x7f) as u8);
+            left >>= 7;
+        }
+        sent.push(left as u8);
+        sent.extend(noise(length));
+    }
+    for name in FRAMED {
+        for listen in ["tcp://127.0.0.1:0".to_owned(), unix_address(name)] {
+            let server = Server::start(name, &listen).unwrap();
+            exchange(&mut server.dial(), sent.clone(), Duration::ZERO, name);
+            exchange(&mut server.dial(), sent.clone(), Duration::from_millis(100), name);
+            // One byte more than a frame may have.
+            let mut rude = server.dial();
+            rude.write_all(b"\x81\x80\x04").unwrap();
+            assert_eq!(rude.read(&mut [0; 9]).unwrap(), 0, "{name}");
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Exchange {
 pub(crate) enum Protocol {
     /// 64 bytes, which come back.
     Echo,
+    /// 1 KiB with its length in front, which come back.
+    Frames,
     /// `SET` of values of three bytes to sixteen keys in turn.
     Set,
     /// `GET` of the same.
@@ -54,7 +56,7 @@ impl Exchange {
         let answers = answer.repeat(self.depth as usize);
         for round in 0..WARM_UP + repetitions {
             let batch = &batches[(round % KEYS) as usize];
-            if matches!(self.protocol, Protocol::Echo) {
+            if matches!(self.protocol, Protocol::Echo | Protocol::Frames) {
                 exchange(&mut stream, batch, batch)?;
             } else {
                 exchange(&mut stream, batch, &answers)?;
@@ -70,6 +72,7 @@ impl Exchange {
     fn request(&self, number: u64) -> Vec<u8> {
         match self.protocol {
             Protocol::Echo => vec![b'a' + number as u8; 64],
+            Protocol::Frames => frame(b'a' + number as u8),
             Protocol::Set => set(number),
             Protocol::Get => format!("*2\r\n$3\r\nGET\r\n$6\r\nkey:{number:02}\r\n").into_bytes(),
             Protocol::Http => HTTP_REQUEST.to_vec(),
@@ -80,9 +83,16 @@ impl Exchange {
         match self.protocol {
             Protocol::Set => b"+OK\r\n".to_vec(),
             Protocol::Get => b"$3\r\nxyz\r\n".to_vec(),
-            Protocol::Echo | Protocol::Http => Vec::new(),
+            Protocol::Echo | Protocol::Frames | Protocol::Http => Vec::new(),
         }
     }
+}
+
+/// A frame of 1 KiB: its length as a varint, and so many bytes.
+fn frame(byte: u8) -> Vec<u8> {
+    let mut frame = vec![byte; 2 + 1024];
+    frame[..2].copy_from_slice(&[0x80, 8]);
+    frame
 }
 
 fn set(number: u64) -> Vec<u8> {
@@ -119,6 +129,15 @@ fn exchange(stream: &mut TcpStream, request: &[u8], expected: &[u8]) -> std::io:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_one_to_the_codec() {
+        use mainspring::wire::{Decode, LengthPrefix, Step};
+        let mut sent = frame(b'x');
+        let step =
+            LengthPrefix::varint().decode(&mut sent).map(|step| step.map(|frame| frame.len()));
+        assert_eq!(step, Ok(Step::Frame { frame: 1024, used: 1026 }));
+    }
 
     #[test]
     fn a_batch_holds_as_many_requests_as_its_depth() {

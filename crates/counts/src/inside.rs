@@ -3,9 +3,10 @@
 
 use mainspring::io::ReadyDriver;
 use mainspring::sim::{World, WorldOptions};
+use mainspring::wire::LengthPrefix;
 use mainspring::{
-    Action, CloseReason, Conn, ConnId, Cx, DriverKind, DriverLimits, Handler, Input, Opened,
-    Remote, Server, SimLoop, TimerId,
+    Action, CloseReason, Conn, ConnId, Cx, DriverKind, DriverLimits, FrameHandler, Framed,
+    FramedConn, Handler, Input, Opened, Remote, Server, SimLoop, TimerId,
 };
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -38,11 +39,16 @@ pub(crate) fn post_many(repetitions: u64) -> Result<(), String> {
 }
 
 /// Echoes for one connection, and prints where.
-pub(crate) fn echo(driver: DriverKind) -> Result<(), String> {
+pub(crate) fn echo(driver: DriverKind, framed: bool) -> Result<(), String> {
     let builder = Server::builder().driver(driver).seed(SEED);
     let served = builder.run(|shard| {
-        let host = shard.host(Echo);
-        let addr = shard.listen(host, "tcp://127.0.0.1:0")?;
+        let addr = if framed {
+            let host = shard.host(Framed::with(LengthPrefix::varint(), Echo));
+            shard.listen(host, "tcp://127.0.0.1:0")?
+        } else {
+            let host = shard.host(Echo);
+            shard.listen(host, "tcp://127.0.0.1:0")?
+        };
         println!("counts echo: ready on tcp://{addr}");
         Ok(())
     });
@@ -61,6 +67,27 @@ impl Handler for Echo {
     fn on_data(&mut self, (): &mut (), conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
         conn.out().extend_from_slice(input.take());
         Action::Continue
+    }
+
+    fn on_close(&mut self, (): (), _id: ConnId, cx: &mut Cx<'_>, _reason: CloseReason) {
+        cx.shutdown();
+    }
+}
+
+impl FrameHandler<LengthPrefix> for Echo {
+    type State = ();
+
+    fn on_open(&mut self, _conn: &mut FramedConn<'_, LengthPrefix>) -> Opened<()> {
+        Opened::Accept(())
+    }
+
+    fn on_frame(
+        &mut self,
+        (): &mut (),
+        conn: &mut FramedConn<'_, LengthPrefix>,
+        frame: &mut [u8],
+    ) -> Action {
+        conn.send(&*frame).map_or(Action::Close, |()| Action::Continue)
     }
 
     fn on_close(&mut self, (): (), _id: ConnId, cx: &mut Cx<'_>, _reason: CloseReason) {

@@ -11,6 +11,7 @@
 mod broadcast;
 mod callgrind;
 mod exchange;
+mod frames;
 mod idle;
 mod inside;
 mod scene;
@@ -43,6 +44,9 @@ enum Arguments {
         /// The driver: auto, ready, portable, ring
         #[arg(long, default_value_t)]
         driver: DriverKind,
+        /// See frames with a varint in front in place of bytes
+        #[arg(long)]
+        framed: bool,
     },
     /// Arm, cancel and fire timers of connections on a real loop; print the figures as JSON
     Timers(timers::Arguments),
@@ -64,7 +68,7 @@ fn main() -> ExitCode {
         Arguments::Run { scene, repetitions } => {
             Scene::named(&scene).and_then(|scene| scene.run_inside(repetitions))
         }
-        Arguments::Echo { driver } => inside::echo(driver),
+        Arguments::Echo { driver, framed } => inside::echo(driver, framed),
         Arguments::Timers(arguments) => timers::measure(&arguments).map(|json| println!("{json}")),
         Arguments::Idle(arguments) => idle::measure(&arguments).map(|line| println!("{line}")),
     };

@@ -3,7 +3,7 @@
 use crate::broadcast;
 use crate::callgrind;
 use crate::exchange::{Exchange, Protocol};
-use crate::inside;
+use crate::{frames, inside};
 use mainspring::DriverKind;
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ enum Work {
     Served { arguments: &'static [&'static str], exchange: Exchange },
     /// A server of this program, of one thread: valgrind 3.19 lets no other thread run while one is
     /// in `io_uring_enter`.
-    Alone { driver: DriverKind, exchange: Exchange },
+    Alone { driver: DriverKind, exchange: Exchange, framed: bool },
     /// A function of this program.
     Inside(fn(u64) -> Result<(), String>),
 }
@@ -67,6 +67,24 @@ pub(crate) const SCENES: &[Scene] = &[
         "GET of a page, 16 per delivery",
         &["http", "--driver", READY],
         Exchange { protocol: Protocol::Http, depth: 16 },
+    ),
+    frames("bytes-1k", "1,026 bytes echoed by callbacks, ready driver", false, 1),
+    frames("framed-1k", "the same bytes as a frame: cut, and put together again", true, 1),
+    frames("bytes-1k-x16", "1,026 bytes echoed, 16 times as many per delivery", false, 16),
+    frames("framed-1k-x16", "a frame of them, 16 per delivery", true, 16),
+    inside(
+        "bytes-1k-sim",
+        "1,026 bytes echoed in simulation, whose own share is in this",
+        frames::echo_bytes,
+        500,
+        2_500,
+    ),
+    inside(
+        "framed-1k-sim",
+        "the same bytes as a frame, in simulation",
+        frames::echo_frame,
+        500,
+        2_500,
     ),
     inside(
         "timer-arm-cancel",
@@ -126,8 +144,15 @@ const fn alone(
     driver: DriverKind,
     may_lack: bool,
 ) -> Scene {
-    let work = Work::Alone { driver, exchange: echo() };
+    let work = Work::Alone { driver, exchange: echo(), framed: false };
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack }
+}
+
+/// Frames of 1 KiB, which the server sees as such or as bytes.
+const fn frames(name: &'static str, operation: &'static str, framed: bool, depth: u64) -> Scene {
+    let exchange = Exchange { protocol: Protocol::Frames, depth };
+    let work = Work::Alone { driver: DriverKind::Ready, exchange, framed };
+    Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
 
 const fn inside(
@@ -173,8 +198,11 @@ impl Scene {
                 let ask = |address: &str| exchange.repeat(address, repetitions);
                 callgrind::count_server(&server, true, ask)
             }
-            Work::Alone { driver, exchange } => {
-                let server = this_program(&["echo", "--driver", &driver.to_string()])?;
+            Work::Alone { driver, exchange, framed } => {
+                let mut server = this_program(&["echo", "--driver", &driver.to_string()])?;
+                if *framed {
+                    server.arg("--framed");
+                }
                 let ask = |address: &str| exchange.repeat(address, repetitions);
                 callgrind::count_server(&server, false, ask)
             }
