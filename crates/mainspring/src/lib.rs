@@ -9,6 +9,7 @@
 //! | [`app`] | around a server: figures, guards, start and stop by signal |
 //! | [`client`] | blocking clients, for scripts and tests |
 //! | [`tasks`] | sequential code on a loop: one future per connection |
+//! | `tls` | rustls as a layer, with the feature `tls` |
 //! | [`wire`] | codecs: framing, RESP, HTTP/1.1 heads |
 //! | [`io`] | drivers, for those who write one or turn loops themselves |
 //! | [`sim`] | the seeded driver, for tests without sockets |
@@ -79,4 +80,7 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../../docs/simulation.md")]
     struct Simulation;
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../../../docs/tls.md")]
+    struct Tls;
 }

@@ -52,6 +52,22 @@ fn what_was_agreed_on_is_told() {
 }
 
 #[test]
+fn a_plain_connection_has_no_tls_to_tell_of() {
+    let _bound = bound(60);
+    let seen = Seen::default();
+    let log = seen.clone();
+    let running = Server::builder().start(move |shard| {
+        let host = shard.host(Echo::new(&log));
+        shard.listen(host, "tcp://127.0.0.1:0").map(drop)
+    });
+    let running = running.unwrap();
+    let _stream = std::net::TcpStream::connect(inet(&running)).unwrap();
+    eventually("a connection", || seen.events().opened.len() == 1);
+    assert!(seen.events().opened[0].is_none());
+    stop(running);
+}
+
+#[test]
 fn a_certificate_is_chosen_by_name() {
     let _bound = bound(60);
     let authority = Authority::new();

@@ -1,5 +1,5 @@
-//! Runs the fuzz bodies of `mainspring_wire::fuzz` and `mainspring_testkit::fuzz` for some seconds each: no coverage to guide
-//! them, but no special toolchain either, so that every run of the tests can afford it.
+//! Runs the fuzz bodies of `mainspring_wire`, `mainspring_testkit` and `mainspring_tls` for some
+//! seconds each: no coverage to guide them, but no special toolchain either, so that every run of the tests can afford it.
 //!
 //! Those crates make the inputs from a seed and print seed and iteration when a body panics; what is
 //! kept here is the time, which they must not read.
@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mainspring_testkit::fuzz as looped;
+use mainspring_tls::fuzz as tls;
 use mainspring_wire::fuzz as wire;
 
 const USAGE: &str = "usage: smoke [--seconds S] [--seed N] [TARGET..]";
@@ -82,12 +83,15 @@ impl Plan {
 }
 
 fn names() -> Vec<&'static str> {
-    wire::TARGETS.iter().chain(looped::TARGETS).map(|(name, _)| *name).collect()
+    let names = wire::TARGETS.iter().chain(looped::TARGETS).chain(tls::TARGETS);
+    names.map(|(name, _)| *name).collect()
 }
 
 /// Runs the body of that name, wherever it is.
 fn run(name: &str, seed: u64, iterations: u64) -> bool {
-    wire::run(name, seed, iterations) || looped::run(name, seed, iterations)
+    wire::run(name, seed, iterations)
+        || looped::run(name, seed, iterations)
+        || tls::run(name, seed, iterations)
 }
 
 fn known(name: &str) -> Result<&'static str, String> {
