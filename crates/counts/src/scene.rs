@@ -68,10 +68,8 @@ pub(crate) const SCENES: &[Scene] = &[
         &["http", "--driver", READY],
         Exchange { protocol: Protocol::Http, depth: 16 },
     ),
-    frames("bytes-1k", "1,026 bytes echoed by callbacks, ready driver", false, 1),
-    frames("framed-1k", "the same bytes as a frame: cut, and put together again", true, 1),
-    frames("bytes-1k-x16", "1,026 bytes echoed, 16 times as many per delivery", false, 16),
-    frames("framed-1k-x16", "a frame of them, 16 per delivery", true, 16),
+    frames("bytes-1k", "1,026 bytes echoed by callbacks, ready driver", false),
+    frames("framed-1k", "the same bytes as a frame: cut, and put together again", true),
     inside(
         "bytes-1k-sim",
         "1,026 bytes echoed in simulation, whose own share is in this",
@@ -149,8 +147,8 @@ const fn alone(
 }
 
 /// Frames of 1 KiB, which the server sees as such or as bytes.
-const fn frames(name: &'static str, operation: &'static str, framed: bool, depth: u64) -> Scene {
-    let exchange = Exchange { protocol: Protocol::Frames, depth };
+const fn frames(name: &'static str, operation: &'static str, framed: bool) -> Scene {
+    let exchange = Exchange { protocol: Protocol::Frames, depth: 1 };
     let work = Work::Alone { driver: DriverKind::Ready, exchange, framed };
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
