@@ -67,6 +67,7 @@ impl<'a> Loan<'a> {
 
     /// Whether [`keep`](Self::keep) gives what it is asked for.
     #[must_use]
+    #[inline]
     pub fn can_be_kept(&self) -> bool {
         self.region.is_some()
     }

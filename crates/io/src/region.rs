@@ -116,6 +116,8 @@ pub struct ReadBuffers {
     /// At least one. The one in front is free; others may have parts that are kept.
     regions: Vec<Arc<Region>>,
     front: usize,
+    /// Where the front begins: every receive asks.
+    start: NonNull<u8>,
     /// Which takes the place of the front if a part of that is kept.
     next: usize,
     /// The front was lent with leave to keep it.
@@ -124,12 +126,18 @@ pub struct ReadBuffers {
     most: usize,
 }
 
+// SAFETY: the pointer is into a region that this value holds.
+unsafe impl Send for ReadBuffers {}
+// SAFETY: as above; shared, nothing is read or written through it.
+unsafe impl Sync for ReadBuffers {}
+
 impl ReadBuffers {
     /// Buffers of `size` bytes, one at first and at most `most`.
     #[must_use]
     pub fn new(size: usize, most: usize) -> Self {
-        let regions = vec![Region::zeroed(size)];
-        Self { regions, front: 0, next: 0, lent: false, size, most }
+        let region = Region::zeroed(size);
+        let start = region.start;
+        Self { regions: vec![region], front: 0, start, next: 0, lent: false, size, most }
     }
 
     /// The buffer to receive into. Nothing in it is kept by anybody.
@@ -139,10 +147,11 @@ impl ReadBuffers {
         if self.lent {
             self.take_back();
         }
-        // SAFETY: the region is free: it was when it came to the front, and if a part was kept since
-        // then, another one has taken its place. It was initialized when it was made. The borrow of
-        // `self` keeps this the only way to it.
-        unsafe { self.regions[self.front].part_mut(0, self.size) }
+        // SAFETY: `start` is where the region in front begins, which has `size` bytes, all initialized
+        // when it was made. The region is free: it was when it came to the front, and if a part was
+        // kept since then, another one has taken its place. The borrow of `self` keeps this the only
+        // way to it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
     }
 
     /// The first `len` bytes of the front, with leave to keep them if there is another buffer.
@@ -168,6 +177,7 @@ impl ReadBuffers {
         self.lent = false;
         if !self.regions[self.front].is_free() {
             self.front = self.next;
+            self.start = self.regions[self.front].start;
         }
     }
 

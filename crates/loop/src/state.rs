@@ -331,18 +331,25 @@ impl LoopState {
 
     /// Queues the input of a delivery on `key`, where it lies if that is possible and leaves with this
     /// turn.
+    #[inline]
     pub(crate) fn forward(&mut self, key: Key, input: &mut Input<'_>) {
-        if let Some(Slot::Conn(conn)) = self.slots.get_mut(key)
-            && conn.sends_with_this_turn()
-            && conn.outbox.len() <= self.limits.output_max
-            && let Some(kept) = input.keep()
-        {
-            self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
-            self.spare.push_kept(&mut conn.outbox, kept);
-            self.hosts[conn.host as usize].has_output = true;
-            return self.mark_dirty(key);
+        if !input.can_be_kept() || !self.forward_kept(key, input) {
+            self.output(key).extend_from_slice(input.take());
         }
-        self.output(key).extend_from_slice(input.take());
+    }
+
+    #[inline(never)]
+    fn forward_kept(&mut self, key: Key, input: &mut Input<'_>) -> bool {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return false };
+        if !conn.sends_with_this_turn() || conn.outbox.len() > self.limits.output_max {
+            return false;
+        }
+        let Some(kept) = input.keep() else { return false };
+        self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
+        self.spare.push_kept(&mut conn.outbox, kept);
+        self.hosts[conn.host as usize].has_output = true;
+        self.mark_dirty(key);
+        true
     }
 
     /// Counts and forgets what was appended where it could not be kept.

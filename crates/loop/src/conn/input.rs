@@ -85,6 +85,12 @@ impl<'a> Input<'a> {
         if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
     }
 
+    /// Whether [`keep`](Self::keep) gives what it is asked for.
+    #[inline]
+    pub(crate) fn can_be_kept(&self) -> bool {
+        self.bytes.can_be_kept()
+    }
+
     /// Consumes everything without looking at it, if the driver can do without the memory.
     pub(crate) fn keep(&mut self) -> Option<Kept> {
         self.bytes.keep(self.consumed)
