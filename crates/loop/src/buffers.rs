@@ -80,6 +80,13 @@ impl Buffers {
         }
     }
 
+    /// Takes back what a vector has grown in, if it is empty.
+    pub(crate) fn give_if_empty(&mut self, vector: &mut Vec<u8>) {
+        if vector.is_empty() && vector.capacity() > 0 {
+            self.give(std::mem::take(vector));
+        }
+    }
+
     pub(crate) fn give(&mut self, mut spare: Vec<u8>) {
         let capacity = spare.capacity();
         let fits = self.spares.len() < Self::COUNT_MAX && self.bytes + capacity <= Self::BYTES_MAX;

@@ -12,6 +12,9 @@
 
 pub(crate) mod slot;
 pub(crate) mod stack;
+pub(crate) mod unwired;
+
+pub use unwired::Unwired;
 
 use crate::Input;
 use crate::conn::ends::Ends;
@@ -38,12 +41,13 @@ pub trait Layer: 'static {
     /// Bytes came from below. What they carry is appended to [`LayerIo::plain`], until there is no
     /// [`room`](LayerIo::room); answers for the peer to [`LayerIo::wire`].
     ///
-    /// What is left unconsumed comes again in front of more. While a call has consumed or appended
-    /// anything and there was no room for more, another follows without new input.
+    /// What is left unconsumed comes again in front of more. Where a call has left no room, another
+    /// follows without new input. A layer that has been open does not go back to the handshake.
     ///
     /// # Errors
     ///
-    /// Why the connection cannot go on. What was appended to the wire is sent all the same.
+    /// Why the connection cannot go on. What was appended to the wire is sent all the same, and what
+    /// was appended to the plain bytes is delivered.
     fn receive(
         &mut self,
         input: &mut Input<'_>,
@@ -102,18 +106,19 @@ pub struct LayerIo<'a> {
     pub wire: &'a mut Vec<u8>,
     pub(crate) ends: &'a mut Ends,
     pub(crate) now: Instant,
+    /// What waited in `plain` before the call.
+    pub(crate) floor: usize,
 }
 
 impl LayerIo<'_> {
-    /// Plain bytes that wait for one delivery at most, save where one record of the layer's is
-    /// longer.
+    /// Plain bytes that one call appends at most, save where one record of the layer's is longer.
     pub const PLAIN_MAX: usize = 64 << 10;
 
     /// How many more plain bytes the layer should append in this call. What one byte of input can
     /// carry is without bound where it was compressed; memory is not.
     #[must_use]
     pub fn room(&self) -> usize {
-        Self::PLAIN_MAX.saturating_sub(self.plain.len())
+        (self.floor + Self::PLAIN_MAX).saturating_sub(self.plain.len())
     }
 
     /// The other end of the connection.

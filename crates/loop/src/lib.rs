@@ -62,7 +62,7 @@ pub use framed::meter::{FrameMeter, FrameStats};
 pub use framed::{Framed, FramedState};
 pub use handler::host::HostId;
 pub use handler::{Action, Handler, Opened, ServerInfo, Tick};
-pub use layer::{Layer, LayerFault, LayerIo, LayerState, Layers};
+pub use layer::{Layer, LayerFault, LayerIo, LayerState, Layers, Unwired};
 pub use limits::Limits;
 pub use reconnect::{Backoff, Link, LinkChange, LinkId, LinkStatus, Reconnect, Retry};
 pub use remote::Remote;

@@ -28,7 +28,7 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// The peer read so slowly that a limit on unsent output was passed.
     SlowConsumer,
-    /// The handler left more input unconsumed than `Limits::input_max`.
+    /// The handler, or a layer, left more input unconsumed than `Limits::input_max`.
     InputTooLong,
     /// A frame was over its maximum; see [`Framed`](crate::Framed).
     FrameTooLong,

@@ -154,6 +154,8 @@ impl Flags {
     pub(crate) const QUEUED: Self = Self(1 << 24);
     /// Bytes pass through layers.
     pub(crate) const LAYERED: Self = Self(1 << 17);
+    /// The peer's stream has ended by the word of a layer, and the socket's has not.
+    pub(crate) const ENDED_ABOVE: Self = Self(1 << 19);
     /// A layer was put on that has not got what the handler has left for it.
     pub(crate) const NEW_LAYER: Self = Self(1 << 18);
 
@@ -270,7 +272,8 @@ impl ConnSlot {
 
     /// Whether the handler, or its unsent output, keeps input back.
     pub(crate) fn is_held(&self) -> bool {
-        let choked = self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY);
+        let choked =
+            self.flags.has(Flags::CHOKED) && !self.flags.has(Flags::RELAY) && !self.is_agreeing();
         choked || self.flags.among(Flags::PAUSED.and(Flags::YIELDED)) != Flags::default()
     }
 
@@ -302,12 +305,17 @@ impl ConnSlot {
         self.carry.is_empty() && self.wanted as usize <= fresh.len()
     }
 
+    /// Whether nothing can come from the socket any more.
+    pub(crate) fn is_at_eof(&self) -> bool {
+        self.flags.among(Flags::EOF.and(Flags::ENDED_ABOVE)) == Flags::EOF
+    }
+
     /// Whether the driver should deliver: input is wanted, or is to be thrown away until the peer
     /// ends.
     pub(crate) fn wants_input(&self) -> bool {
         match self.stage {
-            Stage::Open => !self.is_held(),
-            Stage::Handshaking | Stage::Closing | Stage::Lingering => true,
+            Stage::Open | Stage::Handshaking => !self.flags.has(Flags::EOF) && !self.is_held(),
+            Stage::Closing | Stage::Lingering => true,
             _ => false,
         }
     }

@@ -42,6 +42,10 @@ pub(crate) struct Risen {
     pub(crate) moved: bool,
     /// Plain bytes that came out on top.
     pub(crate) plain: usize,
+    /// Bytes that came out of layers, all of them together.
+    pub(crate) risen: usize,
+    /// Why it cannot go on, after all that.
+    pub(crate) fault: Option<&'static LayerFault>,
 }
 
 impl Layered {
@@ -87,7 +91,7 @@ impl ConnSlot {
     /// Output that has not left, bytes that no layer has wrapped included.
     pub(crate) fn unsent(&self) -> usize {
         let plain = match self.flags.has(Flags::LAYERED) {
-            true => self.layered().map_or(0, |layers| layers.plain.len()),
+            true => self.layered().map_or(0, |layers| layers.plain.len() + layers.stack.waiting()),
             false => 0,
         };
         self.outbox.len() + plain
@@ -105,6 +109,12 @@ impl ConnSlot {
     /// Whether layers have something to say before this side's stream may end.
     pub(crate) fn owes_to_layers(&self) -> bool {
         self.flags.has(Flags::LAYERED) && self.layered().is_some_and(Layered::owes)
+    }
+
+    /// Whether layers are agreeing with the peer, so that input is needed before output can leave.
+    pub(crate) fn is_agreeing(&self) -> bool {
+        self.flags.has(Flags::LAYERED)
+            && self.layered().is_some_and(|layers| !layers.stack.is_open() && !layers.broken)
     }
 
     /// The tick by which its layers have to be open, unless they are.
@@ -171,33 +181,39 @@ impl LoopState {
         self.wrap_all(key);
         let Some(conn) = self.conn(key) else { return };
         let (plain, wire) = (conn.position(), conn.passed.bytes_out + conn.outbox.len() as u64);
+        let open = conn.is_open();
         conn.wanted = 0;
         conn.flags.set(Flags::LAYERED.and(Flags::NEW_LAYER));
         let layers = conn.extra().layers.get_or_insert_with(|| Layered::new(Vec::new(), deadline));
-        layers.stack.push(layer, Vec::new());
-        (layers.opened, layers.announces, layers.deadline) = (true, true, deadline);
+        // Anything left has to wait for the layers below to open.
+        let before = std::mem::take(&mut layers.plain);
+        if before.is_empty() && layers.stack.waiting() == 0 {
+            layers.marks.push_back((wire, plain));
+        }
+        layers.stack.push(layer, before);
+        layers.opened |= open;
+        (layers.announces, layers.deadline) = (true, deadline);
         (layers.plain_out, layers.wire_out) = (plain, wire);
-        layers.marks.push_back((wire, plain));
         self.owe(key, Flags::REDELIVER);
         self.mark_dirty(key);
     }
 
     /// Takes received bytes up through a connection's layers, into its carry. `None` if there is no
     /// such connection.
-    pub(crate) fn rise(
-        &mut self,
-        key: Key,
-        fresh: &mut [u8],
-    ) -> Option<Result<Result<Risen, &'static LayerFault>, Caught>> {
+    pub(crate) fn rise(&mut self, key: Key, fresh: &mut [u8]) -> Option<Result<Risen, Caught>> {
         let now = self.now();
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return None };
-        let ConnSlot { outbox, carry, ends, extra, flags, .. } = conn;
+        let ConnSlot { outbox, carry, ends, extra, flags, passed, .. } = conn;
         let layers = extra.as_mut()?.layers.as_deref_mut()?;
         let mut received = fresh.len() as u64;
         if flags.take(Flags::NEW_LAYER) {
             // What the handler has left was for the new layer.
-            received += carry.len() as u64;
-            layers.stack.hold_at_top(std::mem::take(carry));
+            let left = carry.len() as u64;
+            if layers.stack.hand_to_new(std::mem::take(carry)) {
+                layers.plain_in -= left;
+            } else {
+                received += left;
+            }
         }
         if carry.capacity() == 0 {
             *carry = self.spare.take();
@@ -206,25 +222,35 @@ impl LoopState {
             outbox.give_spare(self.spare.take());
         }
         let (plain_before, wire_before) = (carry.len(), outbox.tail().len());
-        let (stack, wire) = (&mut layers.stack, outbox.tail());
-        let moved = caught(|| stack.rise(fresh, &mut Rise { plain: carry, wire, ends, now }));
-        let plain = carry.len() - plain_before;
-        let answered = outbox.tail().len() - wire_before;
+        let waiting = layers.stack.waiting();
+        let (stack, wire, spare) = (&mut layers.stack, outbox.tail(), &mut self.spare);
+        let mut io = Rise { plain: carry, wire, ends, spare, now, risen: 0, dropped: 0 };
+        let moved = caught(|| stack.rise(fresh, &mut io));
+        let (risen, dropped) = (io.risen, io.dropped);
+        let plain = carry.len().saturating_sub(plain_before);
+        let answered = outbox.tail().len().saturating_sub(wire_before);
+        let sunk = (waiting - layers.stack.waiting()) as u64;
+        if sunk > 0 {
+            layers.marks.push_back((passed.bytes_out + outbox.len() as u64, layers.plain_out));
+        }
         layers.wire_in += received;
         layers.plain_in += plain as u64;
         layers.wire_out += answered as u64;
         self.counters.layer_wire_in.add(received);
         self.counters.layer_plain_in.add(plain as u64);
+        self.counters.layer_plain_out.add(sunk);
         self.counters.layer_wire_out.add(answered as u64);
-        if carry.is_empty() {
-            self.spare.give(std::mem::take(carry));
-        }
+        self.counters.dropped_input_bytes.add(dropped);
+        self.spare.give_if_empty(carry);
         self.spare.give_from(outbox);
         self.recount(key);
         if answered > 0 {
             self.mark_dirty(key);
         }
-        Some(moved.map(|moved| moved.map(|moved| Risen { moved, plain })))
+        Some(moved.map(|moved| match moved {
+            Ok(moved) => Risen { moved, plain, risen, fault: None },
+            Err(fault) => Risen { moved: false, plain, risen, fault: Some(fault) },
+        }))
     }
 
     /// Wraps what the handler has appended, unless enough that is wrapped waits already.
@@ -232,6 +258,18 @@ impl LoopState {
         let output_high = self.limits.output_high;
         if self.conn(key).is_some_and(|conn| conn.outbox.len() <= output_high) {
             self.wrap_all(key);
+        }
+    }
+
+    /// What was not wrapped because enough waited already goes with the next flush, if that has left.
+    pub(crate) fn wrap_on(&mut self, key: Key) {
+        let unwrapped = |conn: &mut ConnSlot| {
+            !conn.flags.has(Flags::WAITING)
+                && conn.flags.has(Flags::LAYERED)
+                && conn.layered().is_some_and(|layers| !layers.plain.is_empty() && layers.owes())
+        };
+        if self.conn(key).is_some_and(unwrapped) {
+            self.mark_dirty(key);
         }
     }
 
@@ -259,24 +297,26 @@ impl LoopState {
         if !outbox.has_buffer() {
             outbox.give_spare(self.spare.take());
         }
-        let mut plain = std::mem::take(&mut layers.plain);
+        let plain = std::mem::take(&mut layers.plain);
         let before = outbox.tail().len();
-        let (stack, wire) = (&mut layers.stack, outbox.tail());
+        let (stack, wire, spare) = (&mut layers.stack, outbox.tail(), &mut self.spare);
         let wrapped = caught(|| {
             if !plain.is_empty() {
-                stack.send(&plain, wire)?;
+                stack.send(&plain, wire, spare)?;
             }
             if ends && stack.owes_last_words() {
-                stack.finish(wire)?;
+                stack.finish(wire, spare)?;
             }
             Ok(())
         });
-        let sent = (outbox.tail().len() - before) as u64;
+        let sent = outbox.tail().len().saturating_sub(before) as u64;
         layers.plain_out += plain.len() as u64;
         layers.wire_out += sent;
         self.counters.layer_plain_out.add(plain.len() as u64);
         self.counters.layer_wire_out.add(sent);
-        plain.clear();
+        if !matches!(wrapped, Ok(Ok(()))) {
+            self.counters.dropped_closed_bytes.add(plain.len() as u64);
+        }
         self.spare.give(plain);
         layers.marks.push_back((passed.bytes_out + outbox.len() as u64, layers.plain_out));
         match wrapped {

@@ -50,6 +50,7 @@ impl Core {
             Stage::Lingering => {
                 // As if the peer had ended: a reset could destroy a reply that it has yet to read.
                 conn.flags.set(Flags::EOF);
+                conn.flags.clear(Flags::ENDED_ABOVE);
                 return self.state.mark_dirty(key);
             }
             _ if unlayered && waiting => (Stage::Aborting, CloseReason::HandshakeTimeout),

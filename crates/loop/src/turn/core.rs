@@ -253,7 +253,11 @@ impl LoopState {
             self.timers.cancel(guard);
         }
         self.end_lanes(conn);
-        if let Some(extra) = conn.extra.take() {
+        if let Some(mut extra) = conn.extra.take() {
+            if let Some(layers) = extra.layers.take() {
+                let dropped = panic::caught(|| drop(layers));
+                panic::count(dropped, &self.counters, &"drop of the layers");
+            }
             for timer in &extra.timers {
                 self.timers.cancel(*timer);
             }

@@ -94,8 +94,9 @@ impl Core {
     fn put_back(&mut self, from: Delivery, mut carry: Vec<u8>, wanted: usize) {
         let (input_max, output_high) = (self.state.limits.input_max, self.state.limits.output_high);
         let Some(conn) = self.state.conn(from.key) else { return };
-        // What the giver had asked for says nothing about the taker.
-        let wanted = if from.is_to_handler_of(conn) { wanted } else { 0 };
+        // What the giver had asked for says nothing about the taker, be it a handler or a layer.
+        let taken = !from.is_to_handler_of(conn) || conn.flags.has(Flags::NEW_LAYER);
+        let wanted = if taken { 0 } else { wanted };
         conn.wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let (len, counted) = (carry.len(), conn.counted);
         if len == 0 {

@@ -7,7 +7,6 @@ use crate::remote::post::Post;
 use crate::state::Life;
 use crate::turn::core::Core;
 use crate::turn::delivery::Delivery;
-use crate::turn::layers::ENDED_EARLY;
 use crate::turn::order::Order;
 use crate::{Action, CloseReason, Cx, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, Loan, OwnedStream, Sink};
@@ -106,10 +105,7 @@ impl Sink for Core {
     fn eof(&mut self, key: Key) {
         self.state.traffic = true;
         let Some(conn) = self.state.conn(key) else { return self.stale() };
-        if conn.stage == Stage::Handshaking {
-            conn.flags.set(Flags::EOF);
-            return self.layer_failed(key, &ENDED_EARLY);
-        }
+        conn.flags.clear(Flags::ENDED_ABOVE);
         self.input_ended(key);
     }
 

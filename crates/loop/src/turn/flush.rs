@@ -119,7 +119,7 @@ impl<D: Driver> Loop<D> {
 
     fn steer_input(&mut self, key: Key) {
         let Some(conn) = self.core.state.conn(key) else { return };
-        let wanted = conn.wants_input() && !conn.flags.has(Flags::EOF);
+        let wanted = conn.wants_input() && !conn.is_at_eof();
         if wanted && conn.flags.raise(Flags::RECEIVING) {
             self.driver.recv_start(key);
         } else if !wanted && conn.flags.take(Flags::RECEIVING) {
@@ -141,12 +141,18 @@ impl<D: Driver> Loop<D> {
             // The layers have to see that the stream ends.
             return state.mark_dirty(key);
         }
+        if conn.stage == Stage::Open && conn.is_agreeing() {
+            // What is to be sent before the end waits for the layers to open.
+            return;
+        }
         let Some(Slot::Conn(conn)) = state.slots.get_mut(key) else { return };
         let everything_sent = conn.has_sent_everything();
-        let eof = conn.flags.has(Flags::EOF);
+        let eof = conn.is_at_eof();
         // Closing a socket on which the peer is still sending resets the connection, and the reset
         // can overtake the last reply. Only what the peer may be waiting for is worth the patience.
-        let may_read = conn.reason.is_some_and(CloseReason::lets_the_peer_read);
+        // A peer that has ended its stream in a layer has yet to end it in those below.
+        let may_read = conn.reason.is_some_and(CloseReason::lets_the_peer_read)
+            || conn.flags.has(Flags::ENDED_ABOVE);
         let lingers = may_read && conn.passed.bytes_out > 0 && !eof;
         match conn.stage {
             Stage::Detaching if everything_sent => {
@@ -182,7 +188,11 @@ impl<D: Driver> Loop<D> {
         }
         if conn.flags.has(Flags::EOF) && !conn.flags.has(Flags::EOF_OWED) {
             conn.escalate(Stage::Closing, CloseReason::Peer);
-            self.close(key);
+            if conn.is_at_eof() {
+                self.close(key);
+            } else {
+                self.linger(key);
+            }
         }
     }
 
@@ -316,6 +326,7 @@ impl crate::state::LoopState {
         self.complete_sends(key);
         self.recount(key);
         self.feed_on(key);
+        self.wrap_on(key);
         self.check_marks(key);
     }
 
