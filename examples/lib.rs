@@ -8,6 +8,8 @@
 pub mod broadcast;
 #[path = "chat.rs"]
 pub mod chat;
+#[path = "deflate_echo.rs"]
+pub mod deflate_echo;
 #[path = "detach.rs"]
 pub mod detach;
 #[path = "echo.rs"]

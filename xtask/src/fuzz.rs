@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz bodies of the wire and TLS crates and the test kit under random bytes, on a stable toolchain.
+//! `cargo xtask fuzz`: the fuzz bodies of the crates under random bytes, on a stable toolchain.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

@@ -7,6 +7,7 @@
 //! | the root | [`serve`], [`Server`], [`Handler`] and what a handler is given |
 //! | [`simple`] | a server in five callbacks |
 //! | [`app`] | around a server: figures, guards, start and stop by signal |
+//! | [`layers`] | compression between a connection and its handler |
 //! | [`client`] | blocking clients, for scripts and tests |
 //! | [`tasks`] | sequential code on a loop: one future per connection |
 //! | `tls` | rustls as a layer, with the feature `tls` |
@@ -41,6 +42,7 @@
 //! | send the same to many, some of whom read slowly | [`Broadcaster`], by [`Remote::broadcaster`] |
 //! | do blocking work | [`Cx::offload`] |
 //! | stop, drain, count | [`Handle`] |
+//! | compress, encrypt, look before others do | [`Layer`], [`Shard::listen_layered`], [`Conn::add_layer`] |
 //! | bound memory and time | [`Limits`], each with its default |
 //! | test without sockets | [`ServerBuilder::simulate`] |
 //!
@@ -56,6 +58,7 @@ pub use mainspring_io::{
     Addr, Address, AddressError, DriverKind, DriverLimits, Keepalive, Linger, ListenOptions,
     OwnedStream, Scheme, SocketOptions, UnixAddr,
 };
+pub use mainspring_layers as layers;
 pub use mainspring_loop::{
     Action, Backoff, Balance, BroadcastDrops, BroadcastLimits, BroadcastStats, Broadcaster,
     CloseReason, Conn, ConnId, ConnInfo, ConnStats, Cx, Datagram, Detached, Error, FrameFault,
@@ -64,7 +67,7 @@ pub use mainspring_loop::{
     LinkChange, LinkId, LinkStatus, LoopStats, Loops, Opened, Pool, PoolLimits, PoolState,
     Reconnect, Remote, Retry, Running, Seat, SendOutcome, Server, ServerBuilder, ServerInfo,
     ServerStats, Shard, SimLoop, SlowPolicy, SystemError, Targets, ThreadFault, ThreadLimits,
-    ThreadMeter, ThreadStats, Threads, Tick, TimerId, serve, simple,
+    ThreadMeter, ThreadStats, Threads, Tick, TimerId, Unwired, serve, simple,
 };
 pub use mainspring_sim as sim;
 pub use mainspring_tasks as tasks;

@@ -5,6 +5,7 @@
 mod broadcast;
 mod chat;
 mod client;
+mod deflate_echo;
 mod detach;
 mod echo;
 mod hello;

@@ -1,7 +1,7 @@
-//! Runs the fuzz bodies of `mainspring_wire`, `mainspring_testkit` and `mainspring_tls` for some
-//! seconds each: no coverage to guide them, but no special toolchain either, so that every run of the tests can afford it.
+//! Runs the fuzz bodies of the crates for some seconds each: no coverage to guide them, but no
+//! special toolchain either, so that every run of the tests can afford it.
 //!
-//! Those crates make the inputs from a seed and print seed and iteration when a body panics; what is
+//! The crates make the inputs from a seed and print seed and iteration when a body panics; what is
 //! kept here is the time, which they must not read.
 #![forbid(unsafe_code)]
 #![allow(
@@ -14,6 +14,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mainspring_layers::fuzz as layers;
 use mainspring_testkit::fuzz as looped;
 use mainspring_tls::fuzz as tls;
 use mainspring_wire::fuzz as wire;
@@ -83,8 +84,8 @@ impl Plan {
 }
 
 fn names() -> Vec<&'static str> {
-    let names = wire::TARGETS.iter().chain(looped::TARGETS).chain(tls::TARGETS);
-    names.map(|(name, _)| *name).collect()
+    let crates = [wire::TARGETS, looped::TARGETS, tls::TARGETS, layers::TARGETS];
+    crates.iter().flat_map(|targets| targets.iter()).map(|(name, _)| *name).collect()
 }
 
 /// Runs the body of that name, wherever it is.
@@ -92,6 +93,7 @@ fn run(name: &str, seed: u64, iterations: u64) -> bool {
     wire::run(name, seed, iterations)
         || looped::run(name, seed, iterations)
         || tls::run(name, seed, iterations)
+        || layers::run(name, seed, iterations)
 }
 
 fn known(name: &str) -> Result<&'static str, String> {
@@ -115,7 +117,8 @@ fn fuzz(name: &'static str, plan: &Plan) -> Result<u64, &'static str> {
         let deadline = Instant::now() + time;
         let mut batches = 0;
         while batches == 0 || Instant::now() < deadline {
-            assert!(run(name, seed.wrapping_add(batches), BATCH), "no target {name}");
+            let seed = seed.wrapping_add(batches);
+            assert!(run(name, seed, BATCH), "no target {name}");
             batches += 1;
         }
         // The receiver is gone only when we were given up for hanging.

@@ -32,6 +32,11 @@ const DIRECTIONS: &[Direction] = &[
         tests_use: &["mainspring-testkit", "mainspring-sim"],
     },
     Direction {
+        package: "mainspring-layers",
+        uses: &["mainspring-io", "mainspring-loop"],
+        tests_use: &[],
+    },
+    Direction {
         package: "mainspring-client",
         uses: &["mainspring-io", "mainspring-wire"],
         // Itself, with its features.
@@ -50,7 +55,7 @@ const DIRECTIONS: &[Direction] = &[
     Direction {
         package: "mainspring-testkit",
         uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
-        tests_use: &[],
+        tests_use: &["mainspring-layers"],
     },
     Direction {
         package: "mainspring-app",
@@ -63,6 +68,7 @@ const DIRECTIONS: &[Direction] = &[
             "mainspring-app",
             "mainspring-client",
             "mainspring-io",
+            "mainspring-layers",
             "mainspring-loop",
             "mainspring-sim",
             "mainspring-tasks",
