@@ -47,11 +47,11 @@ impl Core {
             return self.flow(key);
         }
         // What the driver had taken before it heard of the stop (D3).
-        if let Some(layers) = conn.extra.as_mut().and_then(|extra| extra.layers.as_deref_mut()) {
-            if layers.stack.hold(bytes, &mut conn.carry) {
-                layers.wire_in += bytes.len() as u64;
-                self.state.counters.layer_wire_in.add(bytes.len() as u64);
-            }
+        if let Some(layers) = conn.extra.as_mut().and_then(|extra| extra.layers.as_deref_mut())
+            && layers.stack.hold(bytes, &mut conn.carry)
+        {
+            layers.wire_in += bytes.len() as u64;
+            self.state.counters.layer_wire_in.add(bytes.len() as u64);
         }
         self.state.owe(key, Flags::REDELIVER);
         self.state.recount(key);
