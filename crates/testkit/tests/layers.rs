@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 300;
 const HOUR: Duration = Duration::from_secs(3600);
 const BANNER: &[u8] = b"banner";
 
