@@ -48,7 +48,7 @@ fn echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
 
 fn python(arguments: &[&str]) -> String {
     let mut command = Command::new("python3");
-    let mut child = command.arg("-").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = command.arg("-").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = child.stderr(Stdio::piped()).spawn().expect("python3 is there");
     child.stdin.take().unwrap().write_all(CLIENT.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
