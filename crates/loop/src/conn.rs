@@ -20,7 +20,7 @@ use mainspring_io::{Addr, Key, SocketOptions};
 use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection, for the length of one callback.
 ///
@@ -50,6 +50,12 @@ impl Conn<'_> {
     #[must_use]
     pub fn local(&self) -> Addr {
         self.slot().ends.local()
+    }
+
+    /// When it was accepted, or dialled, by the clock of [`Cx::now`]; in steps of 1 ms.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.state.instant_of(self.slot().since)
     }
 
     /// Which of [`ServerInfo::addrs`](crate::ServerInfo::addrs) it was accepted on; `None` if it
@@ -179,7 +185,7 @@ impl Conn<'_> {
     /// All that can be told of the connection, to be kept.
     #[must_use]
     pub fn info(&self) -> ConnInfo {
-        ConnInfo::of(self.id(), self.slot())
+        self.state.conn_info(self.key, self.slot())
     }
 
     /// Wakes the connection from any thread: `on_wake` follows. Unlike

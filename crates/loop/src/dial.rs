@@ -66,7 +66,7 @@ impl Cx<'_> {
         let until = loop_.tick_after(loop_.limits.dial_timeout);
         let ends = Ends::unspecified();
         let mut conn = ConnSlot::new(host.index, NO_LISTENER, ends, Stage::Dialing);
-        conn.active = until;
+        (conn.active, conn.since) = (until, loop_.tick());
         conn.extra().dial_options = address.listen_options().socket.clone();
         conn.idle_ms = loop_.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         if !layers.is_empty() {

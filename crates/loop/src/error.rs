@@ -26,6 +26,8 @@ pub enum Error {
     Thread(io::Error),
     /// The library was called wrongly; the text says how.
     Misuse(&'static str),
+    /// The program ended the server by [`Handle::abort`](crate::Handle::abort), and this is why.
+    Aborted(Box<dyn std::error::Error + Send + Sync>),
     /// What is named panicked; the log has the backtrace.
     Panicked(&'static str),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Error {
             Self::Driver(cause) => write!(f, "cannot wait for events: {cause}"),
             Self::Thread(cause) => write!(f, "cannot start a thread: {cause}"),
             Self::Misuse(what) => f.write_str(what),
+            Self::Aborted(cause) => write!(f, "aborted: {cause}"),
             Self::Panicked(what) => write!(f, "{what} panicked"),
         }
     }
@@ -48,6 +51,7 @@ impl std::error::Error for Error {
         match self {
             Self::Address(error) => Some(error),
             Self::Bind { cause, .. } | Self::Driver(cause) | Self::Thread(cause) => Some(cause),
+            Self::Aborted(cause) => Some(&**cause),
             Self::Misuse(_) | Self::Panicked(_) => None,
         }
     }

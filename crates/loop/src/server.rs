@@ -248,7 +248,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The first error that ended a loop; [`Error::Panicked`] if that was an `on_start`.
+    /// The first error that ended a loop; [`Error::Panicked`] if that was an `on_start`,
+    /// [`Error::Aborted`] after [`Handle::abort`].
     pub fn join(mut self) -> Result<(), Error> {
         self.wait()
     }
@@ -265,7 +266,10 @@ impl Running {
                 result = ended;
             }
         }
-        result
+        match self.shared.take_abort() {
+            Some(cause) if result.is_ok() => Err(Error::Aborted(cause)),
+            _ => result,
+        }
     }
 }
 
@@ -295,6 +299,13 @@ impl Handle {
     /// later than the drain time.
     pub fn stop(&self) {
         self.shared.control(Control::Stop);
+    }
+
+    /// Stops accepting, resets every connection, and has [`Running::join`] say why:
+    /// [`Error::Aborted`] with the first cause that was given.
+    pub fn abort(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
+        self.shared.set_abort(cause.into());
+        self.shared.control(Control::Abort);
     }
 
     /// Stops accepting, lets connections finish what they are at

@@ -1,11 +1,13 @@
 //! Figures of servers and connections that are read from outside of the loops.
+#![allow(clippy::disallowed_methods, reason = "tests run by the clock")]
 
 mod support;
 
-use mainspring_loop::{ConnInfo, Loops, Server};
+use mainspring_loop::{Action, ConnInfo, Loops, Server};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use support::*;
 
 #[test]
@@ -95,5 +97,36 @@ fn a_loop_that_is_asked_for_its_own_answer_does_not_wait_for_ever() {
     client.send(b"ask");
     client.expect(b"ask");
     assert_eq!(told.recv_timeout(PATIENCE), Ok((true, 1)));
+    stop(running);
+}
+
+#[test]
+fn a_connection_knows_since_when_it_is_there() {
+    let _bound = bound(60);
+    let log = Log::new();
+    let (probe, told) = (log.clone(), log.clone());
+    let running = start(move || {
+        let told = told.clone();
+        Probe::new(&probe).data(move |conn, input| {
+            input.take();
+            let now = conn.cx().now();
+            told.add(format!("{}", (now - conn.since()).as_millis() >= 149));
+            Action::Continue
+        })
+    });
+    let before = Instant::now();
+    let mut client = Client::tcp(inet(&running));
+    thread::sleep(Duration::from_millis(150));
+    client.send(b"x");
+    let infos = loop {
+        let infos = running.handle().connections(PATIENCE).expect("its loop answers");
+        if infos.first().is_some_and(|info| info.stats.bytes_in == 1) {
+            break infos;
+        }
+    };
+    let after = Instant::now();
+    let since = infos[0].since;
+    assert!(since + Duration::from_millis(1) >= before && since <= after, "{:?}", since - before);
+    assert_eq!(log.count("true"), 1, "{:?}", log.lines());
     stop(running);
 }

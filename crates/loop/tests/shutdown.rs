@@ -4,7 +4,7 @@
 mod support;
 
 use mainspring_loop::{Action, Balance, Error, Full, Loops, Running, Server, Tick};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -381,4 +381,30 @@ fn a_handler_may_drain_and_stop_listening_itself() {
     client.send(b"drain");
     assert_eq!(client.receive_to_end(), b"ok");
     running.join().unwrap();
+}
+
+#[test]
+fn an_abort_resets_every_connection_and_its_first_cause_is_the_end() {
+    let _bound = bound(60);
+    let log = Log::new();
+    let running = {
+        let log = log.clone();
+        let builder = Server::builder().loops(Loops::Count(2)).balance(Balance::RoundRobin);
+        start_with(builder, &[TCP], move || Probe::echo(&log))
+    };
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::tcp(inet(&running))).collect();
+    for client in &mut clients {
+        client.send(b"x");
+        client.expect(b"x");
+    }
+    running.handle().abort("the disk is gone");
+    running.handle().abort("and so is the other one");
+    for client in &mut clients {
+        let error = client.stream.read(&mut [0]).expect_err("a reset, not an end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let error = running.join().expect_err("it was aborted");
+    assert!(matches!(error, Error::Aborted(_)), "{error:?}");
+    assert_eq!(error.to_string(), "aborted: the disk is gone");
+    assert_eq!((log.count("close"), log.tags()), (100, 0));
 }

@@ -4,9 +4,9 @@ use crate::conn::slot::{ConnSlot, NO_LISTENER, Slot};
 use crate::server::shared::ServerShared;
 use crate::state::LoopState;
 use crate::{ConnId, ConnStats};
-use mainspring_io::Addr;
+use mainspring_io::{Addr, Key};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection as it was when it was asked about.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct ConnInfo {
     pub peer: Addr,
     /// This end.
     pub local: Addr,
+    /// When it was accepted, or dialled, by the clock of [`Cx::now`](crate::Cx::now).
+    pub since: Instant,
     /// Which of the server's addresses it was accepted on; `None` if it was dialled.
     pub listener: Option<usize>,
     /// What has passed through it.
@@ -26,23 +28,22 @@ pub struct ConnInfo {
     pub out_bytes: usize,
 }
 
-impl ConnInfo {
-    pub(crate) fn of(id: ConnId, conn: &ConnSlot) -> Self {
-        Self {
-            id,
+impl LoopState {
+    pub(crate) fn conn_info(&self, key: Key, conn: &ConnSlot) -> ConnInfo {
+        ConnInfo {
+            id: self.id_of(key),
             peer: conn.ends.peer(),
             local: conn.ends.local(),
+            since: self.instant_of(conn.since),
             listener: (conn.listener != NO_LISTENER).then_some(conn.listener.into()),
             stats: conn.stats(),
             out_bytes: conn.unsent(),
         }
     }
-}
 
-impl LoopState {
     fn conn_infos(&self) -> Vec<ConnInfo> {
         let info = |(key, slot): (_, &Slot)| match slot {
-            Slot::Conn(conn) if conn.is_open() => Some(ConnInfo::of(self.id_of(key), conn)),
+            Slot::Conn(conn) if conn.is_open() => Some(self.conn_info(key, conn)),
             _ => None,
         };
         self.slots.iter().filter_map(info).collect()

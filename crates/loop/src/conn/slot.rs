@@ -28,6 +28,8 @@ pub(crate) struct ConnSlot {
     /// Tick of the last byte in either direction; while dialling or lingering, the tick by which
     /// that must be over.
     pub(crate) active: u64,
+    /// Tick at which it was accepted, or dialled.
+    pub(crate) since: u64,
     /// What the next deadline of an open connection is counted from `active`; ms, 0 is none.
     pub(crate) idle_ms: u32,
     pub(crate) host: u32,
@@ -205,6 +207,7 @@ impl ConnSlot {
             ends,
             passed: Passed::default(),
             active: 0,
+            since: 0,
             idle_ms: 0,
             host,
             state: STATELESS,
@@ -386,6 +389,6 @@ mod tests {
     /// A hundred thousand idle connections are to fit into a few tens of megabytes.
     #[test]
     fn a_slot_stays_small() {
-        assert!(size_of::<Slot>() <= 176, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 184, "{} bytes", size_of::<Slot>());
     }
 }

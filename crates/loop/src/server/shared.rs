@@ -25,9 +25,13 @@ pub(crate) struct ServerShared {
     connections: AtomicUsize,
     /// The most there have been.
     connections_peak: AtomicUsize,
+    /// Why the server was aborted.
+    aborted: Mutex<Option<Cause>>,
     /// Whether the log has why a loop runs without a ring.
     fallback_told: AtomicBool,
 }
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What others know of one loop.
 pub(crate) struct LoopShared {
@@ -46,6 +50,7 @@ pub(crate) enum Control {
     CloseAll,
     Drain,
     Stop,
+    Abort,
 }
 
 impl ServerShared {
@@ -67,6 +72,7 @@ impl ServerShared {
             addrs: Mutex::default(),
             connections: AtomicUsize::new(0),
             connections_peak: AtomicUsize::new(0),
+            aborted: Mutex::default(),
             fallback_told: AtomicBool::new(false),
         })
     }
@@ -110,6 +116,15 @@ impl ServerShared {
     pub(crate) fn release_connection(&self, home: u16) {
         self.loops[usize::from(home)].load.fetch_sub(1, Ordering::Relaxed);
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes why the server is aborted; the first cause stays.
+    pub(crate) fn set_abort(&self, cause: Cause) {
+        self.aborted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+    }
+
+    pub(crate) fn take_abort(&self) -> Option<Cause> {
+        self.aborted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The bound address of a listener that some loop has opened already.

@@ -142,6 +142,7 @@ impl Core {
         let mut conn = ConnSlot::new(host, listener, Ends::new(peer, local), stage);
         conn.flags.set(Flags::UP);
         conn.active = self.state.tick();
+        conn.since = conn.active;
         conn.idle_ms = self.state.limits.idle_timeout.map_or(0, crate::conn::idle_ms);
         if layered {
             let deadline = self.state.tick_after(self.state.limits.handshake_timeout);

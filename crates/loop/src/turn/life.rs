@@ -17,6 +17,7 @@ impl Core {
             Control::CloseAll => self.close_all(CloseReason::Local),
             Control::Drain => self.drain(),
             Control::Stop => self.stop(),
+            Control::Abort => self.abort(),
         }
     }
 
@@ -77,6 +78,12 @@ impl Core {
         self.stop_listening();
         self.close_datagrams();
         self.close_all(CloseReason::Shutdown);
+    }
+
+    /// Ends everything as it is.
+    fn abort(&mut self) {
+        self.stop();
+        self.cut();
     }
 
     /// The drain time is over: nothing is waited for any more.
