@@ -85,6 +85,8 @@ pub const FIGURES: &[Figure] = figures! {
         "Bytes received from connections.";
     Counter bytes_out "mainspring_sent_bytes_total"
         "Bytes that connections have sent.";
+    Counter bytes_forwarded "mainspring_forwarded_bytes_total"
+        "Received bytes that were passed on without a copy.";
     Counter deliveries "mainspring_deliveries_total"
         "Deliveries of bytes to handlers.";
     Counter sends "mainspring_sends_total"
