@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_bench_that_is_not_known_is_refused_with_those_that_are() {
-        let allowed = "allowed: echo, redis, http, udp, idle, scale, all";
+        let allowed = "allowed: echo, redis, http, tls, udp, idle, scale, all";
         let Usage(message) = run(&words("echo ftp --quick")).unwrap_err();
         assert_eq!(message, format!("unknown bench `ftp`; {allowed}"));
         let Usage(message) = run(&words("--quick")).unwrap_err();

@@ -61,6 +61,7 @@ impl Buffers {
     }
 
     /// Takes back what an outbox has grown in, if it is empty.
+    #[inline]
     pub(crate) fn give_from(&mut self, outbox: &mut Outbox) {
         if let Some(spare) = outbox.take_spare() {
             self.give(spare);
@@ -87,6 +88,7 @@ impl Buffers {
         }
     }
 
+    #[inline]
     pub(crate) fn give(&mut self, mut spare: Vec<u8>) {
         let capacity = spare.capacity();
         let fits = self.spares.len() < Self::COUNT_MAX && self.bytes + capacity <= Self::BYTES_MAX;

@@ -40,7 +40,8 @@ impl<D: Driver> Loop<D> {
 
     /// Turns until the server has stopped.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
-        while self.turn()? {}
+        let _turning = Turning::begin(self.core.state.home());
+        while self.phases()? {}
         Ok(())
     }
 
