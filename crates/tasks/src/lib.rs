@@ -70,6 +70,8 @@
 //!   says otherwise by [`Stream::set_busy`]; [`draining`] tells a task that it has begun.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "hyper", feature = "tokio"))]
+mod adapter;
 mod dial;
 mod drain;
 mod executor;
