@@ -62,8 +62,16 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
 /// All tests, and those of everything that serves on each driver. Which driver is not left to the
 /// probe: a ring that is missing is a failure, not a reason to test less.
 fn server_tests(report: &mut Report, workspace: &Workspace, peers: &Path) {
-    const SERVING: [&str; 6] =
-        ["-p", "mainspring-loop", "-p", "mainspring-cli", "-p", "mainspring-examples"];
+    const SERVING: [&str; 8] = [
+        "-pmainspring-loop",
+        "-pmainspring-tasks",
+        "-pmainspring-tls",
+        "-pmainspring-layers",
+        "-pmainspring-app",
+        "-pmainspring-client",
+        "-pmainspring-cli",
+        "-pmainspring-examples",
+    ];
     let mut run = |name: &str, driver: &str, of: &[&str]| {
         let mut tests = in_root(workspace, &["test", "--no-fail-fast"]);
         tests.args(of).env("MAINSPRING_DRIVER", driver).env("MAINSPRING_PEERS", peers);
