@@ -15,7 +15,7 @@ use io_uring::types::BufRingEntry;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 /// `IOU_PBUF_RING_INC` of the kernel's interface.
 const INCREMENTAL: u16 = 2;
@@ -153,7 +153,7 @@ impl Buffers {
 
     /// Gives the memory up without freeing it, because the kernel may still write into it.
     pub(super) fn leak(self) {
-        std::mem::forget(self.memory);
+        self.memory.given_up.store(true, Ordering::Relaxed);
     }
 }
 
@@ -162,6 +162,8 @@ impl Buffers {
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// It stays mapped when its owners are gone.
+    given_up: AtomicBool,
 }
 
 // SAFETY: the mapping is plain memory that belongs to its owners alone.
@@ -189,12 +191,15 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len })
+        Ok(Self { start, len, given_up: AtomicBool::new(false) })
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if *self.given_up.get_mut() {
+            return;
+        }
         // SAFETY: the mapping is this value's own, and no slice of it outlives a borrow of it.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
