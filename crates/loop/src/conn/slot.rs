@@ -150,16 +150,16 @@ impl Flags {
     pub(crate) const FINISH: Self = Self(1 << 15);
     /// This side's stream has ended.
     pub(crate) const FINISHED: Self = Self(1 << 16);
+    /// Bytes pass through layers.
+    pub(crate) const LAYERED: Self = Self(1 << 17);
+    /// A layer was put on that has not got what the handler has left for it.
+    pub(crate) const NEW_LAYER: Self = Self(1 << 18);
+    /// The peer's stream has ended by the word of a layer, and the socket's has not.
+    pub(crate) const ENDED_ABOVE: Self = Self(1 << 19);
     /// The handler goes on with its input in the next turn.
     pub(crate) const YIELDED: Self = Self(1 << 20);
     /// Messages of a broadcaster wait for room in the outbox.
-    pub(crate) const QUEUED: Self = Self(1 << 24);
-    /// Bytes pass through layers.
-    pub(crate) const LAYERED: Self = Self(1 << 17);
-    /// The peer's stream has ended by the word of a layer, and the socket's has not.
-    pub(crate) const ENDED_ABOVE: Self = Self(1 << 19);
-    /// A layer was put on that has not got what the handler has left for it.
-    pub(crate) const NEW_LAYER: Self = Self(1 << 18);
+    pub(crate) const QUEUED: Self = Self(1 << 21);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

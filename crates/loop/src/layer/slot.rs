@@ -324,10 +324,12 @@ impl LoopState {
             Ok(Err(fault)) => {
                 self.escalate(key, Stage::Aborting, CloseReason::Layer(fault));
             }
-            Err(panic) => {
-                panic.count(&self.counters, &"layer");
-                self.escalate(key, Stage::Aborting, CloseReason::Panicked);
-            }
+            Err(panic) => self.layer_panicked(key, &panic),
         }
+    }
+
+    pub(crate) fn layer_panicked(&mut self, key: Key, panic: &Caught) {
+        panic.count(&self.counters, &"layer");
+        self.escalate(key, Stage::Aborting, CloseReason::Panicked);
     }
 }

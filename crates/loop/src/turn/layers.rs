@@ -137,8 +137,7 @@ impl Core {
         match self.state.rise(key, fresh)? {
             Ok(risen) => Some(risen),
             Err(panic) => {
-                panic.count(&self.state.counters, &"layer");
-                self.state.escalate(key, Stage::Aborting, CloseReason::Panicked);
+                self.state.layer_panicked(key, &panic);
                 None
             }
         }
@@ -212,10 +211,7 @@ impl Core {
         match crate::panic::caught(|| layers.stack.eof()) {
             Ok(Ok(())) => return true,
             Ok(Err(fault)) => self.layer_failed(key, fault),
-            Err(panic) => {
-                panic.count(&self.state.counters, &"layer");
-                self.state.escalate(key, Stage::Aborting, CloseReason::Panicked);
-            }
+            Err(panic) => self.state.layer_panicked(key, &panic),
         }
         false
     }
