@@ -114,8 +114,28 @@ impl Stream for UnixStream {
     }
 }
 
+/// When a client ends its half of the stream.
+#[derive(Clone, Copy)]
+enum End {
+    /// As soon as all is written: the server still owes most of the replies.
+    WithTheLastByte,
+    /// When all has come back.
+    AfterTheLastReply,
+}
+
+/// message-io drops a connection whose end it sees together with input, and the input with it.
+fn end_for(name: &str) -> End {
+    if name == "message-io-echo" { End::AfterTheLastReply } else { End::WithTheLastByte }
+}
+
 /// Sends all in pieces of all sizes while it reads all, and sees the end of the stream.
-fn exchange(stream: &mut Box<dyn Stream>, sent: Vec<u8>, read_after: Duration, what: &str) {
+fn exchange(
+    stream: &mut Box<dyn Stream>,
+    sent: Vec<u8>,
+    end: End,
+    read_after: Duration,
+    what: &str,
+) {
     let mut writer = stream.twin();
     let expected = sent.clone();
     let writing = thread::spawn(move || {
@@ -126,10 +146,17 @@ fn exchange(stream: &mut Box<dyn Stream>, sent: Vec<u8>, read_after: Duration, w
             rest = after;
             size = size * 3 % 200_003;
         }
-        writer.end_writing();
+        if let End::WithTheLastByte = end {
+            writer.end_writing();
+        }
     });
     thread::sleep(read_after);
     let mut got = Vec::new();
+    if let End::AfterTheLastReply = end {
+        got.resize(expected.len(), 0);
+        stream.read_exact(&mut got).unwrap_or_else(|error| panic!("{what}: {error}"));
+        stream.end_writing();
+    }
     stream.read_to_end(&mut got).unwrap_or_else(|error| {
         panic!("{what}: {error} after {} of {} bytes", got.len(), expected.len())
     });
@@ -147,13 +174,14 @@ fn noise(length: usize) -> Vec<u8> {
 fn echoes_exactly(name: &str, listen: &str) {
     let Some(server) = Server::start(name, listen) else { return };
     let what = format!("{name} on {listen}");
-    exchange(&mut server.dial(), noise(3_000_000), Duration::ZERO, &what);
+    let end = end_for(name);
+    exchange(&mut server.dial(), noise(3_000_000), end, Duration::ZERO, &what);
     // More than all socket buffers hold, so that the server has to keep some.
     let mut slow = server.dial();
     thread::scope(|scope| {
         let slow_what = format!("{what}, slow client");
         scope.spawn(move || {
-            exchange(&mut slow, noise(30_000_000), Duration::from_millis(300), &slow_what);
+            exchange(&mut slow, noise(30_000_000), end, Duration::from_millis(300), &slow_what);
         });
         // Meanwhile others are served.
         let mut many: Vec<Box<dyn Stream>> = (0..500).map(|_| server.dial()).collect();
@@ -180,7 +208,7 @@ fn echoes_exactly(name: &str, listen: &str) {
         let mut rude = server.dial();
         rude.write_all(&noise(100_000)).unwrap();
     }
-    exchange(&mut server.dial(), noise(1000), Duration::ZERO, &what);
+    exchange(&mut server.dial(), noise(1000), end, Duration::ZERO, &what);
 }
 
 fn unix_address(name: &str) -> String {
@@ -218,8 +246,14 @@ fn framed_servers_give_the_same_frames_back() {
     for name in FRAMED {
         for listen in ["tcp://127.0.0.1:0".to_owned(), unix_address(name)] {
             let server = Server::start(name, &listen).unwrap();
-            exchange(&mut server.dial(), sent.clone(), Duration::ZERO, name);
-            exchange(&mut server.dial(), sent.clone(), Duration::from_millis(100), name);
+            exchange(&mut server.dial(), sent.clone(), End::WithTheLastByte, Duration::ZERO, name);
+            exchange(
+                &mut server.dial(),
+                sent.clone(),
+                End::WithTheLastByte,
+                Duration::from_millis(100),
+                name,
+            );
             // One byte more than a frame may have.
             let mut rude = server.dial();
             rude.write_all(b"\x81\x80\x04").unwrap();
