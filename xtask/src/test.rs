@@ -18,11 +18,12 @@ examples:
   cargo xtask test
 ";
 
-/// From cold on two cores, with room to spare; from warm it is a few minutes.
-const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// From cold on two cores it is a quarter of an hour, from warm a few minutes; five times that is for
+/// machines whose cores are taken by others.
+const LIMIT: Duration = Duration::from_secs(75 * 60);
 /// For a step that compiles the workspace from cold.
-pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
-const TESTS_LIMIT: Duration = Duration::from_secs(20 * 60);
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
+const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 const SEEDS: u64 = 1000;
 const FUZZ_SECONDS: u64 = 3;
 
