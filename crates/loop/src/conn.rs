@@ -141,11 +141,15 @@ impl Conn<'_> {
         self.slot().is_held() || self.is_choked()
     }
 
-    /// Whether this callback has given the connection away. A handler that calls others in turn for
-    /// parts of one delivery stops here: the rest is the new handler's.
+    /// Whether what is left of this delivery is not this handler's: a callback has given the
+    /// connection [away](Conn::handoff), or put a [layer](Conn::add_layer) on, which is to receive it.
+    ///
+    /// A handler that calls others in turn for parts of one delivery stops here. Otherwise what
+    /// somebody has put behind a `STARTTLS` would be taken for what came through TLS.
     #[must_use]
-    pub fn is_handed_off(&self) -> bool {
-        self.state.installs.iter().any(|install| install.key == self.key)
+    pub fn is_rest_taken(&self) -> bool {
+        self.slot().flags.has(Flags::NEW_LAYER)
+            || self.state.installs.iter().any(|install| install.key == self.key)
     }
 
     /// Closes the connection as [`Action::Close`](crate::Action::Close) does, with a reason of its
@@ -169,8 +173,9 @@ impl Conn<'_> {
     /// compression in the middle.
     ///
     /// What was appended to [`out`](Conn::out) before leaves without it, what comes after goes
-    /// through it; input that this callback leaves unconsumed is received by it.
-    /// [`on_layered`](Handler::on_layered) follows when it is open.
+    /// through it; input that this callback leaves unconsumed is received by it, so leave whatever
+    /// stands behind the command that asked for the layer: consumed, it would count as protected
+    /// and was not. [`on_layered`](Handler::on_layered) follows when the layer is open.
     pub fn add_layer(&mut self, layer: impl Layer) {
         self.state.add_layer(self.key, Box::new(layer));
     }

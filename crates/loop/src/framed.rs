@@ -205,14 +205,14 @@ impl<C: Decode + Clone + 'static, H: FrameHandler<C>> Framed<C, H> {
             let step = at.decoder.decode(input.bytes()).map(|step| {
                 step.map(|frame| {
                     let action = handler.on_frame(state, &mut framed, frame);
-                    (action, framed.is_handed_off())
+                    (action, framed.is_rest_taken())
                 })
             });
             match step {
-                Ok(Step::Frame { frame: (action, is_handed_off), used }) => {
+                Ok(Step::Frame { frame: (action, is_rest_taken), used }) => {
                     input.consume(used);
                     frames += 1;
-                    if action != Action::Continue || is_handed_off {
+                    if action != Action::Continue || is_rest_taken {
                         break action;
                     }
                 }

@@ -136,7 +136,7 @@ impl<H: Handler> Pool<H> {
         let (kept, wanted) = (portion.len(), portion.wanted());
         input.consume(at.seen - kept);
         (at.seen, at.wanted) = (kept, wanted);
-        if action != Action::Continue || conn.is_choked() || conn.is_handed_off() {
+        if action != Action::Continue || conn.is_choked() || conn.is_rest_taken() {
             return Some(action);
         }
         is_all.then(|| at.wait_for_more(input))
