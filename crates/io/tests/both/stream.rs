@@ -182,7 +182,9 @@ fn a_slow_reader_gets_every_byte_in_order() {
         let mut rig = Rig::new();
         let (key, mut peer) = rig.pair();
         let size = 8 << 20;
+        let (begin, begun) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
+            begun.recv().unwrap();
             let mut all = Vec::new();
             let mut chunk = vec![0; 100_000];
             while all.len() < size {
@@ -204,8 +206,11 @@ fn a_slow_reader_gets_every_byte_in_order() {
         } else {
             outbox.tail().extend_from_slice(&bytes);
         }
-        let waits = rig.send_outbox(key, &mut outbox);
-        assert!(waits > 0, "8 MiB never fit a socket buffer");
+        let first = rig.driver.send(key, &mut outbox);
+        assert_eq!(first, SendState::Waiting, "8 MiB never fit a socket buffer");
+        begin.send(()).unwrap();
+        rig.await_sent(key, &mut outbox);
+        let waits = 1 + rig.send_outbox(key, &mut outbox);
         assert_eq!(rig.sents(key), waits);
         assert!(reader.join().unwrap() == bytes);
     }
