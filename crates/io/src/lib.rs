@@ -48,5 +48,5 @@ pub use ready::ReadyDriver;
 pub use region::ReadBuffers;
 #[cfg(target_os = "linux")]
 pub use ring::RingDriver;
-pub use stream::{OwnedStream, SimulatedStream};
+pub use stream::{OwnedStream, PipedStream, SimulatedStream};
 pub use unavailable::{RingReason, RingUnavailable};

@@ -271,10 +271,10 @@ impl Driver for RingDriver {
         let socket = match stream {
             OwnedStream::Tcp(stream) => Socket::Tcp(stream),
             OwnedStream::Unix(stream) => Socket::Unix(stream),
-            OwnedStream::Simulated(_) => {
+            OwnedStream::Simulated(_) | OwnedStream::Piped(_) => {
                 return Err(io::Error::new(
                     ErrorKind::Unsupported,
-                    "a stream of a simulated network cannot join the kernel's",
+                    "a stream that is no socket of the kernel's cannot join them",
                 ));
             }
         };

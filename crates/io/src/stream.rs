@@ -24,6 +24,8 @@ pub enum OwnedStream {
     Unix(UnixStream),
     /// A connection of a simulated network.
     Simulated(Box<dyn SimulatedStream>),
+    /// A connection that stays where it is, and whose bytes are passed on in memory.
+    Piped(Box<dyn PipedStream>),
 }
 
 /// What a simulated network puts behind [`OwnedStream::Simulated`].
@@ -39,6 +41,21 @@ pub trait SimulatedStream: Read + Write + Send + std::fmt::Debug {
     fn forget(self: Box<Self>);
 }
 
+/// What stands behind [`OwnedStream::Piped`]: reads and writes that wait as those of a blocking socket
+/// do. No driver adopts one.
+pub trait PipedStream: Read + Write + Send + std::fmt::Debug {
+    /// A second owner of the same stream.
+    fn try_clone(&self) -> io::Result<Box<dyn PipedStream>>;
+    /// Whether reads and writes answer [`io::ErrorKind::WouldBlock`] where they would wait.
+    fn set_nonblocking(&self, nonblocking: bool);
+    /// Limits how long a read waits.
+    fn set_read_timeout(&self, timeout: Option<Duration>);
+    /// Limits how long a write waits.
+    fn set_write_timeout(&self, timeout: Option<Duration>);
+    /// Closes one or both directions.
+    fn shutdown(&self, how: Shutdown);
+}
+
 impl OwnedStream {
     /// Makes reads and writes wait (`false`) or answer `WouldBlock` (`true`).
     ///
@@ -49,10 +66,14 @@ impl OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.set_nonblocking(nonblocking),
             Self::Simulated(_) => Ok(()),
+            Self::Piped(stream) => {
+                stream.set_nonblocking(nonblocking);
+                Ok(())
+            }
         }
     }
 
-    /// A second owner of the same socket, with a descriptor of its own.
+    /// A second owner of the same socket, with a descriptor of its own if it has any.
     ///
     /// A simulated stream has one owner: the answer is [`io::ErrorKind::Unsupported`].
     pub fn try_clone(&self) -> io::Result<Self> {
@@ -61,6 +82,7 @@ impl OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.try_clone().map(Self::Unix),
             Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Piped(stream) => stream.try_clone().map(Self::Piped),
         }
     }
 
@@ -71,6 +93,10 @@ impl OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.set_read_timeout(timeout),
             Self::Simulated(_) => Ok(()),
+            Self::Piped(stream) => {
+                stream.set_read_timeout(timeout);
+                Ok(())
+            }
         }
     }
 
@@ -81,6 +107,10 @@ impl OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.set_write_timeout(timeout),
             Self::Simulated(_) => Ok(()),
+            Self::Piped(stream) => {
+                stream.set_write_timeout(timeout);
+                Ok(())
+            }
         }
     }
 
@@ -91,6 +121,10 @@ impl OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(how),
             Self::Simulated(stream) => stream.shutdown(how),
+            Self::Piped(stream) => {
+                stream.shutdown(how);
+                Ok(())
+            }
         }
     }
 
@@ -100,7 +134,7 @@ impl OwnedStream {
             Self::Tcp(stream) => stream.local_addr().map(Addr::from),
             #[cfg(unix)]
             Self::Unix(stream) => stream.local_addr().map(Addr::from),
-            Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Simulated(_) | Self::Piped(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -129,6 +163,7 @@ impl Read for OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.read(buffer),
             Self::Simulated(stream) => stream.read(buffer),
+            Self::Piped(stream) => stream.read(buffer),
         }
     }
 }
@@ -140,6 +175,7 @@ impl Write for OwnedStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.write(bytes),
             Self::Simulated(stream) => stream.write(bytes),
+            Self::Piped(stream) => stream.write(bytes),
         }
     }
 

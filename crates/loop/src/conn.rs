@@ -180,6 +180,12 @@ impl Conn<'_> {
         self.state.add_layer(self.key, Box::new(layer));
     }
 
+    /// Whether layers stand between the connection and its socket that still take part.
+    #[must_use]
+    pub fn is_layered(&self) -> bool {
+        self.slot().flags.has(Flags::LAYERED)
+    }
+
     /// What a layer tells about the connection, such as the version and certificates of TLS.
     /// `None` if no layer tells a `T`.
     #[must_use]

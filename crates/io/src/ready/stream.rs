@@ -50,10 +50,10 @@ pub(super) use with_socket;
 
 impl StreamSocket {
     pub(super) fn from_owned(stream: OwnedStream) -> io::Result<Self> {
-        if let OwnedStream::Simulated(_) = stream {
+        if let OwnedStream::Simulated(_) | OwnedStream::Piped(_) = stream {
             return Err(io::Error::new(
                 ErrorKind::Unsupported,
-                "a stream of a simulated network cannot join the kernel's",
+                "a stream that is no socket of the kernel's cannot join them",
             ));
         }
         stream.set_nonblocking(true)?;
@@ -66,7 +66,9 @@ impl StreamSocket {
             OwnedStream::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)),
             #[cfg(unix)]
             OwnedStream::Unix(stream) => Self::Unix(UnixStream::from_std(stream)),
-            OwnedStream::Simulated(_) => unreachable!("callers keep simulated streams out"),
+            OwnedStream::Simulated(_) | OwnedStream::Piped(_) => {
+                unreachable!("callers keep them out")
+            }
         }
     }
 

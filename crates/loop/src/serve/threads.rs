@@ -3,9 +3,11 @@
 mod crew;
 mod desk;
 pub(crate) mod meter;
+mod pipe;
 
 use self::crew::{Crew, Keeper};
 use self::meter::ThreadMeter;
+use self::pipe::LoopEnd;
 use crate::{Action, CloseReason, Conn, ConnId, Cx, Detached, Handler, Input, Opened, TimerId};
 use std::fmt;
 use std::io;
@@ -89,6 +91,12 @@ impl fmt::Display for ThreadFault<'_> {
 /// [`Detached`], which is either. The connection closes when the code returns or panics, and drops
 /// it. At the end of the server its socket is shut down, so that a read or write that waits ends.
 ///
+/// A connection with [layers](crate::Layer), such as TLS, stays on its loop, which is where layers
+/// are; its bytes go to the thread and back in memory, at most 64 KiB each way. That is for code that
+/// takes a [`Detached`]; for one that wants a socket, such a connection is
+/// [`Unsuitable`](ThreadFault::Unsuitable). A graceful stop waits for it as for any that is
+/// [busy](Conn::set_busy).
+///
 /// Copies share their threads and limits: move one into each loop of a server. When the last one is
 /// dropped, which is when the last loop ends, the threads are joined. Simulated connections cannot be
 /// waited for by a thread; they are closed as [`ThreadFault::Failed`].
@@ -137,7 +145,11 @@ pub struct Seat(Place);
 #[derive(Debug)]
 enum Place {
     Thread,
-    Queue { ticket: u64 },
+    Queue {
+        ticket: u64,
+    },
+    /// With a thread, while its layers are here.
+    Piped(LoopEnd),
 }
 
 impl<S, F> Threads<S, F>
@@ -166,6 +178,23 @@ where
         Self { crew, _keeper: keeper, stream: PhantomData }
     }
 
+    /// Gives a connection that has a place to its thread.
+    fn sit_down(&self, conn: &mut Conn<'_>) -> (Place, Action) {
+        if !conn.is_layered() {
+            return (Place::Thread, Action::Detach);
+        }
+        let (pipe, stream) = pipe::pipe(conn);
+        conn.set_busy(true);
+        let peer = conn.peer();
+        match Detached::new(stream, Vec::new(), conn.id(), peer) {
+            Ok(socket) => {
+                Crew::start(&self.crew, socket);
+                (Place::Piped(pipe), Action::Continue)
+            }
+            Err(_) => (Place::Thread, Action::Close),
+        }
+    }
+
     /// What is counted, to be read from any thread, also when all is over.
     #[must_use]
     pub fn meter(&self) -> ThreadMeter {
@@ -188,7 +217,10 @@ where
 
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Seat> {
         match self.crew.enter(conn) {
-            Some(Place::Thread) => Opened::AcceptThen(Seat(Place::Thread), Action::Detach),
+            Some(Place::Thread) => {
+                let (place, action) = self.sit_down(conn);
+                Opened::AcceptThen(Seat(place), action)
+            }
             Some(place) => {
                 conn.set_timer(self.crew.limits.waiting_timeout);
                 Opened::AcceptThen(Seat(place), Action::Pause)
@@ -197,22 +229,39 @@ where
         }
     }
 
-    /// Nothing is read before a thread reads it.
-    fn on_data(&mut self, _: &mut Seat, _: &mut Conn<'_>, _: &mut Input<'_>) -> Action {
+    /// Nothing is read from a socket before a thread reads it.
+    fn on_data(&mut self, seat: &mut Seat, _: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+        match &seat.0 {
+            Place::Piped(pipe) => pipe.take_in(input),
+            _ => Action::Continue,
+        }
+    }
+
+    fn on_eof(&mut self, seat: &mut Seat, _: &mut Conn<'_>) -> Action {
+        if let Place::Piped(pipe) = &seat.0 {
+            pipe.end();
+        }
         Action::Continue
     }
 
-    fn on_eof(&mut self, _: &mut Seat, _: &mut Conn<'_>) -> Action {
-        Action::Continue
-    }
-
-    /// It is this connection's turn.
-    fn on_wake(&mut self, seat: &mut Seat, _: &mut Conn<'_>) -> Action {
-        match seat.0 {
-            Place::Queue { ticket } if self.crew.redeem(ticket) => {
-                seat.0 = Place::Thread;
-                Action::Detach
+    /// It is this connection's turn, or its thread has done something.
+    fn on_wake(&mut self, seat: &mut Seat, conn: &mut Conn<'_>) -> Action {
+        match &seat.0 {
+            Place::Queue { ticket } if self.crew.redeem(*ticket) => {
+                let (place, action) = self.sit_down(conn);
+                seat.0 = place;
+                let id = conn.id();
+                conn.cx().resume(id);
+                action
             }
+            Place::Piped(pipe) => pipe.give_out(conn),
+            _ => Action::Continue,
+        }
+    }
+
+    fn on_drained(&mut self, seat: &mut Seat, conn: &mut Conn<'_>) -> Action {
+        match &seat.0 {
+            Place::Piped(pipe) => pipe.give_out(conn),
             _ => Action::Continue,
         }
     }
@@ -224,8 +273,12 @@ where
         }
     }
 
-    fn on_close(&mut self, seat: Seat, _: ConnId, _: &mut Cx<'_>, _: CloseReason) {
-        self.crew.leave(&seat.0);
+    fn on_close(&mut self, seat: Seat, _: ConnId, _: &mut Cx<'_>, reason: CloseReason) {
+        match seat.0 {
+            // Its place is the thread's until that has returned.
+            Place::Piped(pipe) => pipe.close(reason),
+            place => self.crew.leave(&place),
+        }
     }
 
     fn on_detach(&mut self, _: Seat, socket: Detached, _: &mut Cx<'_>) {

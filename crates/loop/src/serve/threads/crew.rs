@@ -85,6 +85,7 @@ impl<F> Crew<F> {
     pub(super) fn leave(&self, place: &Place) {
         match place {
             Place::Thread => self.free_place(),
+            Place::Piped(_) => {}
             Place::Queue { ticket } => {
                 let mut desk = self.desk();
                 let (waited, called) = (desk.give_up(*ticket), desk.redeem(*ticket));
