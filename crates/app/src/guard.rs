@@ -15,7 +15,6 @@ mod layer;
 mod network;
 mod rate;
 
-pub use layer::GuardLayer;
 pub use network::{Network, NetworkFault, NetworkSet};
 pub use rate::Rate;
 

@@ -16,7 +16,7 @@ mod outbound;
 
 pub use inbound::{Inbound, InboundLayer, ProxyInfo};
 pub use mainspring_wire::proxy::{Tlv, Tlvs, Version};
-pub use outbound::{Outbound, OutboundLayer};
+pub use outbound::Outbound;
 
 /// The name of both layers in faults.
 const NAME: &str = "PROXY header";

@@ -84,6 +84,32 @@ pub trait Layer: 'static {
     }
 }
 
+/// A closure is a layer that has its say when those below are open, and takes no part from then on:
+/// a guard, or a header that goes before the rest. `|io: &mut LayerIo<'_>| { ..; Ok(()) }`. What it
+/// owns lives as long as the connection.
+impl<F> Layer for F
+where
+    F: FnMut(&mut LayerIo<'_>) -> Result<(), &'static LayerFault> + 'static,
+{
+    fn start(&mut self, io: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
+        self(io)?;
+        Ok(LayerState::Done)
+    }
+
+    fn receive(
+        &mut self,
+        _: &mut Input<'_>,
+        _: &mut LayerIo<'_>,
+    ) -> Result<LayerState, &'static LayerFault> {
+        Ok(LayerState::Done)
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
+        wire.extend_from_slice(plain);
+        Ok(())
+    }
+}
+
 /// Where a layer stands after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerState {

@@ -5,8 +5,7 @@ mod support;
 
 use mainspring_io::Address;
 use mainspring_loop::{
-    Action, Conn, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Limits, Running, Server,
-    ServerBuilder,
+    Action, Conn, Input, LayerFault, LayerIo, Layers, Limits, Running, Server, ServerBuilder,
 };
 use std::net::TcpListener;
 use std::time::Duration;
@@ -183,27 +182,15 @@ fn a_handshake_has_its_time() {
     stop(running);
 }
 
-/// Answers the first bytes it sees with a refusal, or takes no part.
-struct Gate(bool);
-
 const SHUT: LayerFault = LayerFault::refusal("gate", "shut");
 
-impl Layer for Gate {
-    fn start(&mut self, _: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
-        if self.0 { Ok(LayerState::Done) } else { Err(&SHUT) }
-    }
+/// Layers that have their say at the start.
+fn open(_: &mut LayerIo<'_>) -> Result<(), &'static LayerFault> {
+    Ok(())
+}
 
-    fn receive(
-        &mut self,
-        _: &mut Input<'_>,
-        _: &mut LayerIo<'_>,
-    ) -> Result<LayerState, &'static LayerFault> {
-        unreachable!("it is done when it has started")
-    }
-
-    fn send(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
-        unreachable!("it is done when it has started")
-    }
+fn shut(_: &mut LayerIo<'_>) -> Result<(), &'static LayerFault> {
+    Err(&SHUT)
 }
 
 #[test]
@@ -213,7 +200,7 @@ fn a_refusing_layer_closes_at_once_and_one_that_is_done_costs_nothing() {
     let running = {
         let log = log.clone();
         let probe = move || Probe::echo(&log);
-        start_layered(Server::builder(), probe, || Layers::new().above(Gate(true)))
+        start_layered(Server::builder(), probe, || Layers::new().above(open))
     };
     let mut client = Client::tcp(inet(&running));
     client.send(b"as it is");
@@ -226,7 +213,7 @@ fn a_refusing_layer_closes_at_once_and_one_that_is_done_costs_nothing() {
         let log = log.clone();
         let probe = move || Probe::echo(&log);
         start_layered(Server::builder(), probe, || {
-            Layers::new().above(Gate(true)).above(Gate(false)).above(Seal::server())
+            Layers::new().above(open).above(shut).above(Seal::server())
         })
     };
     Client::tcp(inet(&running)).expect_gone();

@@ -165,7 +165,7 @@ fn a_panic_of_a_layer_closes_its_connection_and_no_other() {
             move |log| Probe::new(log).data(lines),
             move || match given.lock().unwrap().take() {
                 Some(at) => Layers::new().above(Brittle(at)),
-                None => Layers::new().above(Gate),
+                None => Layers::new().above(gate),
             },
         );
         let mut other = Client::tcp(inet(&server.running));
@@ -199,24 +199,8 @@ fn a_panic_of_a_layer_closes_its_connection_and_no_other() {
 }
 
 /// Takes no part.
-struct Gate;
-
-impl Layer for Gate {
-    fn start(&mut self, _: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
-        Ok(LayerState::Done)
-    }
-
-    fn receive(
-        &mut self,
-        _: &mut Input<'_>,
-        _: &mut LayerIo<'_>,
-    ) -> Result<LayerState, &'static LayerFault> {
-        unreachable!("it is done when it has started")
-    }
-
-    fn send(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
-        unreachable!("it is done when it has started")
-    }
+fn gate(_: &mut LayerIo<'_>) -> Result<(), &'static LayerFault> {
+    Ok(())
 }
 
 const UNSENDABLE: LayerFault = LayerFault::new("picky", "will not send that");
@@ -476,7 +460,7 @@ fn a_layer_goes_above_those_of_the_listener_and_above_ones_that_are_done() {
     eventually_total(&handle, |stats| stats.layer_wire_in, 4 + wire.len() as u64);
     stop(server.running);
 
-    let server = Layered::new(Limits::default(), upgrade, || Layers::new().above(Gate));
+    let server = Layered::new(Limits::default(), upgrade, || Layers::new().above(gate));
     let mut client = Client::tcp(inet(&server.running));
     client.send(b"bare");
     client.expect(b"bare");
@@ -633,7 +617,7 @@ fn a_socket_is_not_given_away_from_under_its_layers() {
     assert!(closed.contains("a connection with layers cannot be detached"), "{closed}");
     stop(server.running);
     // When they are done they are in nobody's way.
-    let server = Layered::new(Limits::default(), detach, || Layers::new().above(Gate));
+    let server = Layered::new(Limits::default(), detach, || Layers::new().above(gate));
     let mut client = Client::tcp(inet(&server.running));
     client.send(b"x");
     server.log.wait_for(1, "detach");

@@ -1,50 +1,25 @@
 //! The guard in front of a handler.
 
-use super::{Guard, Permit, Refusal};
-use mainspring_loop::{Input, Layer, LayerFault, LayerIo, LayerState};
-
-/// Judges the peer of one connection when the layers below are open, and holds its permit until the
-/// connection has ended or was detached. See [`Guard::layer`].
-#[derive(Debug)]
-pub struct GuardLayer {
-    guard: Guard,
-    permit: Option<Permit>,
-}
+use super::{Guard, Refusal};
+use mainspring_loop::{Layer, LayerFault, LayerIo};
 
 impl Guard {
-    /// The layer of one connection. Whom it refuses is closed at once, without a word, and counted
-    /// by the guard and among the server's refused connections.
+    /// The layer of one connection: judges its peer when the layers below are open, and holds its
+    /// permit until the connection has ended or was detached. Whom it refuses is closed at once,
+    /// without a word, and counted by the guard and among the server's refused connections.
     #[must_use]
-    pub fn layer(&self) -> GuardLayer {
-        GuardLayer { guard: self.clone(), permit: None }
-    }
-}
-
-impl Layer for GuardLayer {
-    fn start(&mut self, io: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
-        match self.guard.admit(&io.peer(), io.now()) {
+    pub fn layer(&self) -> impl Layer + use<> {
+        let (guard, mut held) = (self.clone(), None);
+        move |io: &mut LayerIo<'_>| match guard.admit(&io.peer(), io.now()) {
             Ok(permit) => {
-                self.permit = Some(permit);
-                Ok(LayerState::Done)
+                held.replace(permit);
+                Ok(())
             }
             Err(refusal) => {
                 tracing::debug!(peer = %io.peer(), %refusal, "refused");
                 Err(refusal.fault())
             }
         }
-    }
-
-    fn receive(
-        &mut self,
-        _input: &mut Input<'_>,
-        _io: &mut LayerIo<'_>,
-    ) -> Result<LayerState, &'static LayerFault> {
-        Ok(LayerState::Done)
-    }
-
-    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
-        wire.extend_from_slice(plain);
-        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::NAME;
 use super::addresses::{Names, told};
 use mainspring_io::Addr;
-use mainspring_loop::{Input, Layer, LayerFault, LayerIo, LayerState};
+use mainspring_loop::{Layer, LayerFault, LayerIo};
 use mainspring_wire::proxy::{Addresses, Tlv, Version, append_v1, append_v2};
 
 /// What is told to whoever is connected to, before everything else.
@@ -82,10 +82,11 @@ impl Outbound {
         self
     }
 
-    /// The layer of one connection.
+    /// The layer of one connection, which puts the header in front and is done.
     #[must_use]
-    pub fn layer(&self) -> OutboundLayer {
-        OutboundLayer { outbound: self.clone() }
+    pub fn layer(&self) -> impl Layer + use<> {
+        let outbound = self.clone();
+        move |io: &mut LayerIo<'_>| outbound.append(io)
     }
 
     fn new(version: Version, announce: Announce) -> Self {
@@ -116,29 +117,3 @@ impl Outbound {
 }
 
 static UNTELLABLE: LayerFault = LayerFault::new(NAME, "what it is to tell has no place in one");
-
-/// The layer that puts a header in front and is done. See [`Outbound`].
-#[derive(Debug)]
-pub struct OutboundLayer {
-    outbound: Outbound,
-}
-
-impl Layer for OutboundLayer {
-    fn start(&mut self, io: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
-        self.outbound.append(io)?;
-        Ok(LayerState::Done)
-    }
-
-    fn receive(
-        &mut self,
-        _input: &mut Input<'_>,
-        _io: &mut LayerIo<'_>,
-    ) -> Result<LayerState, &'static LayerFault> {
-        Ok(LayerState::Done)
-    }
-
-    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
-        wire.extend_from_slice(plain);
-        Ok(())
-    }
-}
