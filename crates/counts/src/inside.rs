@@ -1,12 +1,13 @@
 //! Scenes inside of this program: timers in a simulated world, posts to a loop over the real driver,
 //! and a server of one thread.
 
-use mainspring::io::ReadyDriver;
+use mainspring::io::{Address, ReadyDriver};
 use mainspring::sim::{World, WorldOptions};
 use mainspring::wire::LengthPrefix;
 use mainspring::{
     Action, CloseReason, Conn, ConnId, Cx, DriverKind, DriverLimits, FrameHandler, Framed,
-    FramedConn, Handler, Input, Opened, Remote, Server, SimLoop, TimerId,
+    FramedConn, Handler, Input, Layer, LayerFault, LayerIo, LayerState, Layers, Opened, Remote,
+    Server, SimLoop, TimerId,
 };
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(crate) fn post_many(repetitions: u64) -> Result<(), String> {
 }
 
 /// Echoes for one connection, and prints where.
-pub(crate) fn echo(driver: DriverKind, framed: bool) -> Result<(), String> {
+pub(crate) fn echo(driver: DriverKind, framed: bool, layers: u8) -> Result<(), String> {
     let builder = Server::builder().driver(driver).seed(SEED);
     let served = builder.run(|shard| {
         let addr = if framed {
@@ -47,12 +48,33 @@ pub(crate) fn echo(driver: DriverKind, framed: bool) -> Result<(), String> {
             shard.listen(host, "tcp://127.0.0.1:0")?
         } else {
             let host = shard.host(Echo);
-            shard.listen(host, "tcp://127.0.0.1:0")?
+            let address: Address = "tcp://127.0.0.1:0".try_into()?;
+            let stack = move || (0..layers).fold(Layers::new(), |under, _| under.above(Flip(0x5a)));
+            shard.listen_layered(host, &address, address.listen_options(), stack)?
         };
         println!("counts echo: ready on tcp://{addr}");
         Ok(())
     });
     served.map_err(|error| error.to_string())
+}
+
+/// A cipher of as few instructions as one can have: what is counted is what the loop does for it.
+struct Flip(u8);
+
+impl Layer for Flip {
+    fn receive(
+        &mut self,
+        input: &mut Input<'_>,
+        io: &mut LayerIo<'_>,
+    ) -> Result<LayerState, &'static LayerFault> {
+        io.plain.extend(input.take().iter().map(|byte| byte ^ self.0));
+        Ok(LayerState::Open)
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
+        wire.extend(plain.iter().map(|byte| byte ^ self.0));
+        Ok(())
+    }
 }
 
 struct Echo;

@@ -47,6 +47,9 @@ enum Arguments {
         /// See frames with a varint in front in place of bytes
         #[arg(long)]
         framed: bool,
+        /// So many layers between the socket and the handler
+        #[arg(long, value_name = "COUNT", default_value_t, conflicts_with = "framed")]
+        layers: u8,
     },
     /// Arm, cancel and fire timers of connections on a real loop; print the figures as JSON
     Timers(timers::Arguments),
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
         Arguments::Run { scene, repetitions } => {
             Scene::named(&scene).and_then(|scene| scene.run_inside(repetitions))
         }
-        Arguments::Echo { driver, framed } => inside::echo(driver, framed),
+        Arguments::Echo { driver, framed, layers } => inside::echo(driver, framed, layers),
         Arguments::Timers(arguments) => timers::measure(&arguments).map(|json| println!("{json}")),
         Arguments::Idle(arguments) => idle::measure(&arguments).map(|line| println!("{line}")),
     };

@@ -27,7 +27,7 @@ enum Work {
     Served { arguments: &'static [&'static str], exchange: Exchange },
     /// A server of this program, of one thread: valgrind 3.19 lets no other thread run while one is
     /// in `io_uring_enter`.
-    Alone { driver: DriverKind, exchange: Exchange, framed: bool },
+    Alone { driver: DriverKind, exchange: Exchange, shape: &'static [&'static str] },
     /// A function of this program.
     Inside(fn(u64) -> Result<(), String>),
 }
@@ -38,6 +38,12 @@ pub(crate) const SCENES: &[Scene] = &[
     served("echo", "64 bytes echoed, TCP, ready driver", &["echo", "--driver", READY], echo()),
     alone("echo-alone", "the same, in a program of one thread", DriverKind::Ready, false),
     alone("echo-ring", "the same, ring driver", DriverKind::Ring, true),
+    layered(
+        "echo-layered",
+        "64 bytes echoed through a cipher of few instructions",
+        &["--layers", "1"],
+    ),
+    layered("echo-layered-x2", "the same, through two", &["--layers", "2"]),
     served(
         "redis-set",
         "SET, one per delivery",
@@ -142,14 +148,25 @@ const fn alone(
     driver: DriverKind,
     may_lack: bool,
 ) -> Scene {
-    let work = Work::Alone { driver, exchange: echo(), framed: false };
+    let work = Work::Alone { driver, exchange: echo(), shape: &[] };
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack }
+}
+
+/// Through layers that change each byte back and forth: the client sees its own bytes.
+const fn layered(
+    name: &'static str,
+    operation: &'static str,
+    shape: &'static [&'static str],
+) -> Scene {
+    let work = Work::Alone { driver: DriverKind::Ready, exchange: echo(), shape };
+    Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
 
 /// Frames of 1 KiB, which the server sees as such or as bytes.
 const fn frames(name: &'static str, operation: &'static str, framed: bool) -> Scene {
     let exchange = Exchange { protocol: Protocol::Frames, depth: 1 };
-    let work = Work::Alone { driver: DriverKind::Ready, exchange, framed };
+    let shape: &[&str] = if framed { &["--framed"] } else { &[] };
+    let work = Work::Alone { driver: DriverKind::Ready, exchange, shape };
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
 
@@ -196,11 +213,9 @@ impl Scene {
                 let ask = |address: &str| exchange.repeat(address, repetitions);
                 callgrind::count_server(&server, true, ask)
             }
-            Work::Alone { driver, exchange, framed } => {
+            Work::Alone { driver, exchange, shape } => {
                 let mut server = this_program(&["echo", "--driver", &driver.to_string()])?;
-                if *framed {
-                    server.arg("--framed");
-                }
+                server.args(*shape);
                 let ask = |address: &str| exchange.repeat(address, repetitions);
                 callgrind::count_server(&server, false, ask)
             }

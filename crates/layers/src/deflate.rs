@@ -22,6 +22,8 @@ const UNASKED: u64 = 64 << 10;
 
 /// What one step of packing or unpacking may add. More room than the marker of a flush takes.
 const STEP_MIN: usize = 1 << 10;
+/// Room for what is packed, beside a share of what there is to pack.
+const PACKED_MIN: usize = 128;
 
 /// Compresses both directions of a connection, each as one stream.
 ///
@@ -190,8 +192,9 @@ impl Deflate {
         let before = wire.len();
         self.about.plain_out += plain.len() as u64;
         loop {
-            // Where room is left over, all that was asked for has been done.
-            wire.reserve(STEP_MIN + plain.len() / 4);
+            // Where room is left over, all that was asked for has been done. A short message must fit
+            // into a vector that the loop has at hand.
+            wire.reserve(PACKED_MIN + plain.len() / 4);
             let used = pack.total_in();
             let status = pack.compress_vec(plain, wire, flush);
             plain = &plain[(pack.total_in() - used) as usize..];
