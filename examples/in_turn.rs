@@ -10,9 +10,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+use mainspring::io::Addr;
 use mainspring::{
-    Action, CloseReason, Conn, ConnId, Cx, Error, Handler, Input, Opened, Server, ServerInfo,
-    Shard, TimerId,
+    Action, CloseReason, Conn, ConnId, Cx, Datagram, Detached, Error, Handler, Input, Opened,
+    Server, ServerInfo, Shard, Tick, TimerId,
 };
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -79,6 +80,14 @@ impl<H: Handler> Handler for InTurn<H> {
         }
     }
 
+    /// Dialled connections are not in line; they have the state they were dialled with.
+    fn on_connected(&mut self, place: &mut Self::State, conn: &mut Conn<'_>) -> Action {
+        match place {
+            Place::Served(state) => self.handler.on_connected(state, conn),
+            Place::Waiting => Action::Close,
+        }
+    }
+
     fn on_data(
         &mut self,
         place: &mut Self::State,
@@ -126,6 +135,45 @@ impl<H: Handler> Handler for InTurn<H> {
             Place::Served(state) => self.handler.on_drained(state, conn),
             Place::Waiting => Action::Continue,
         }
+    }
+
+    fn on_layered(&mut self, place: &mut Self::State, conn: &mut Conn<'_>) -> Action {
+        match place {
+            Place::Served(state) => self.handler.on_layered(state, conn),
+            Place::Waiting => Action::Continue,
+        }
+    }
+
+    /// Whoever has left the loop has left its place.
+    fn on_detach(&mut self, place: Self::State, socket: Detached, cx: &mut Cx<'_>) {
+        if let Place::Served(state) = place {
+            self.handler.on_detach(state, socket, cx);
+            self.call_next(cx);
+        }
+    }
+
+    fn on_datagram(&mut self, socket: &mut Datagram<'_>, from: &Addr, bytes: &mut [u8]) -> Action {
+        self.handler.on_datagram(socket, from, bytes)
+    }
+
+    fn on_tick(&mut self, cx: &mut Cx<'_>) -> Tick {
+        self.handler.on_tick(cx)
+    }
+
+    fn on_alarm(&mut self, cx: &mut Cx<'_>, id: TimerId) {
+        self.handler.on_alarm(cx, id);
+    }
+
+    fn on_notify(&mut self, cx: &mut Cx<'_>) {
+        self.handler.on_notify(cx);
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
+        self.handler.on_turn_end(cx);
+    }
+
+    fn on_drain(&mut self, cx: &mut Cx<'_>) {
+        self.handler.on_drain(cx);
     }
 
     /// Also when a callback has panicked: the place is free again.

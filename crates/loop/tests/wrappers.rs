@@ -67,3 +67,43 @@ fn portions_end_where_a_layer_begins() {
         })
     });
 }
+
+/// The names of the callbacks that stand in a block of code.
+fn callbacks<'a>(code: &'a str, from: &str) -> Vec<&'a str> {
+    let begin = code.find(from).unwrap_or_else(|| panic!("no {from:?}"));
+    let block = &code[begin..];
+    let block = &block[..block.find("\n}\n").expect("the end of the block")];
+    let names = block.split("\n    fn on_").skip(1);
+    names.map(|rest| &rest[..rest.find('(').expect("its arguments")]).collect()
+}
+
+/// A wrapper that does not know a callback answers for the handler inside, by the default: nobody
+/// would notice.
+#[test]
+fn wrappers_know_every_callback() {
+    let handler = callbacks(include_str!("../src/handler.rs"), "pub trait Handler");
+    assert!(handler.len() >= 17 && handler.contains(&"layered"), "{handler:?}");
+    let (example, framed) =
+        (include_str!("../../../examples/in_turn.rs"), include_str!("../src/framed.rs"));
+    // Each with what it has no use for: frames are of streams.
+    let wrappers = [
+        ("Framed", framed, &["datagram"][..]),
+        ("Pool", include_str!("../src/serve/pool.rs"), &[]),
+        ("Reconnect", include_str!("../src/reconnect.rs"), &[]),
+        ("InTurn", example, &[]),
+    ];
+    for (name, code, without) in wrappers {
+        let known = callbacks(code, &format!(" Handler for {name}<"));
+        let missing: Vec<_> = handler
+            .iter()
+            .filter(|name| !known.contains(name) && !without.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "{name} does not pass on {missing:?}");
+    }
+    // What Framed passes on, its handlers can take; `frame` and `fault` are theirs alone.
+    let inner = callbacks(include_str!("../src/framed/handler.rs"), "pub trait FrameHandler");
+    let other = ["data", "datagram"];
+    let missing: Vec<_> =
+        handler.iter().filter(|name| !inner.contains(name) && !other.contains(name)).collect();
+    assert!(missing.is_empty(), "FrameHandler has no {missing:?}");
+}
