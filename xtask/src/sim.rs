@@ -8,11 +8,15 @@ use crate::step::{Report, Step};
 use crate::tree::cargo;
 
 pub(crate) const HELP: &str = "\
+A world is servers, clients and faults that follow from one seed: handlers of every make, layers,
+frames, pools, tasks, broadcasts, links that are kept up, and the laws that they must keep.
+
 flags:
   --seeds N         run the worlds of seeds 0 to N-1 (default 1000; on sockets 100)
   --seed S          run the world of one seed
   --log             with --seed: print every event
-  --canary          plant a bug that the checkers must find; ends with exit code 1 and the seed when they do
+  --canary          plant one bug after the other that the checkers must find, between driver and loop, in
+                    layers and in strategies; ends with exit code 1 and the seeds when they do
   --sockets DRIVER  in place of simulated networks: real sockets of this machine, and loops on this
                     driver (auto, ring, ready, portable)
 

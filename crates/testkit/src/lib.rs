@@ -6,10 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod coat;
 pub mod driver_suite;
 pub mod framing;
 pub mod fuzz;
 pub mod harness;
+pub mod link_watch;
 pub mod world;
 
 mod bed;

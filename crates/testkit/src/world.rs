@@ -9,7 +9,17 @@
 //! after a hand-off, from outside of the loop after a detach, through a proxy that dials, through
 //! posts and the offload pool), a room whose messages go to everyone, an echo of datagrams, and a
 //! handler that does whatever a handler may do: refuse, close, abort, panic, detach, shut the
-//! server down. Then loops that are due are turned in the order that the seed chooses, clients act,
+//! server down.
+//!
+//! The strategies take part as well: echoes that a `Framed` takes apart, that a `Pool` gives in
+//! portions, and that a task serves; a feed whose messages go through one to three `Broadcaster`s
+//! with marks, deadlines and policies of their own; and up to four links that a `Reconnect` keeps
+//! up to the world's own listeners. Four listeners in ten have a stack of [layers](crate::coat): a
+//! cipher, deflate, records with a handshake and last words, or several of them. Clients have the
+//! same, as have the proxy and the links that dial there. One kind puts its layers on in the middle
+//! of a connection.
+//!
+//! Then loops that are due are turned in the order that the seed chooses, clients act,
 //! and when none has anything to do the clock moves on.
 //!
 //! # What is checked
@@ -27,6 +37,16 @@
 //! * No outbox and no loop buffers more than the limits say, plus what one turn can bring; at the
 //!   end nothing is buffered.
 //! * Timers, ticks and idle timeouts are never early. `on_drained` comes only after the high mark.
+//! * Above layers the bytes are those that were sent, and each side hears the other's last words.
+//!   Plain bytes and bytes on the wire agree with what clients count.
+//! * Frames are whole, in order and told once; what is too long is left out, and nothing else. The
+//!   meters have counted what handlers have seen.
+//! * A portion of a pool, and what a connection gets of a turn, is within the pool's limits.
+//! * Between two turns every broadcaster's account is balanced; at the end nothing is under way, it
+//!   has counted every message to every target that it was given, it has dropped for no reason that
+//!   its limits do not have, and what it says was delivered has been heard.
+//! * No link is dialled before its back-off is over, beside a connection of its own, or after its
+//!   end. When the faults end, every link comes back, and is answered.
 //! * The server ends by the drain deadline, and every client sees the end.
 //! * The counters add up: accepted and dialled connections are closed; every byte accepted from a
 //!   handler was sent or is counted as dropped; no stale event; no panic that was not planned;
@@ -62,24 +82,29 @@
 //!
 //! `cargo xtask sim --seed S --log` runs one world and prints every order to the drivers and every
 //! event that they told. Seeds that once found a bug stand in [`REGRESSIONS`], which is always run.
-//! `cargo xtask sim --canary` plants [bugs](Bug) between driver and loop, which must be found;
-//! `--sockets DRIVER` does all of it on real sockets.
+//! `cargo xtask sim --canary` plants [bugs](Bug) between driver and loop, in layers and in
+//! strategies, which must be found; `--sockets DRIVER` does all of it on real sockets.
 
 mod check;
 mod client;
 mod conduct;
 mod detached;
+mod feed;
+mod frames;
 mod ledger;
 mod life;
+mod links;
 mod plan;
 mod planted;
 mod relay;
 mod run;
+mod served_tasks;
 mod service;
 mod simulated;
 mod socket_peer;
 mod sockets;
 mod stage;
+mod wrapped;
 
 pub use planted::Bug;
 pub use run::{Failure, Passed, WorldRun};

@@ -5,12 +5,13 @@
 
 use fastrand::Rng;
 use mainspring_io::Addr;
-use mainspring_layers::{Deflate, Xor};
+use mainspring_layers::Deflate;
 use mainspring_loop::{
-    Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Layer, LayerFault, LayerIo, LayerState,
-    Layers, Limits, Opened, Server, TimerId, Unwired,
+    Action, CloseReason, Conn, ConnId, Cx, Handler, Input, LayerFault, Layers, Limits, Opened,
+    Server, TimerId, Unwired,
 };
 use mainspring_sim::{Faults, SimPeer, World, WorldOptions};
+use mainspring_testkit::coat::{self, COATS, Flaw};
 use mainspring_testkit::{Reached, SimServer};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ fn whatever_happens_what_comes_out_is_what_went_in() {
 
 #[test]
 fn planted_bugs_are_found() {
-    for bug in [Bug::OpensEarly, Bug::ForgetsLastWords, Bug::LosesCarry, Bug::MissesTheEnd] {
+    for bug in [Flaw::OpensEarly, Flaw::ForgetsLastWords, Flaw::LosesRest, Flaw::MissesEnd] {
         let found = (0..60).filter(|seed| run(*seed, Some(bug), &mut BTreeMap::new()).is_err());
         assert!(found.count() > 0, "{bug:?} was not found");
     }
@@ -114,112 +115,8 @@ fn a_bomb_is_delivered_within_bounds_and_holds_nobody_up() {
     assert!(served > 500, "served {served} times meanwhile, at the longest {longest} turns");
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Bug {
-    /// The layer is said to be open before the peer has agreed.
-    OpensEarly,
-    ForgetsLastWords,
-    /// What a layer has not consumed is forgotten.
-    LosesCarry,
-    /// The peer's end by the layer's own means is not noticed.
-    MissesTheEnd,
-}
-
-/// Says `HELLO` and waits for the other's; then records, with a length of two bytes, 0 for the end.
-struct Records {
-    agreed: bool,
-    server: bool,
-    bug: Option<Bug>,
-}
-
-const HELLO: &[u8] = b"HELLO";
-const WRONG: LayerFault = LayerFault::new("records", "no hello");
-const CUT: LayerFault = LayerFault::new("records", "no end");
-
-impl Records {
-    fn agree(
-        &mut self,
-        input: &mut Input<'_>,
-        io: &mut LayerIo<'_>,
-    ) -> Result<(), &'static LayerFault> {
-        let come = input.len().min(HELLO.len());
-        if input.bytes()[..come] != HELLO[..come] {
-            return Err(&WRONG);
-        }
-        if come == HELLO.len() {
-            input.consume(come);
-            self.agreed = true;
-            if self.server {
-                io.wire.extend_from_slice(HELLO);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Layer for Records {
-    fn start(&mut self, io: &mut LayerIo<'_>) -> Result<LayerState, &'static LayerFault> {
-        if !self.server {
-            io.wire.extend_from_slice(HELLO);
-        }
-        let early = self.bug == Some(Bug::OpensEarly);
-        Ok(if early { LayerState::Open } else { LayerState::Handshake })
-    }
-
-    fn receive(
-        &mut self,
-        input: &mut Input<'_>,
-        io: &mut LayerIo<'_>,
-    ) -> Result<LayerState, &'static LayerFault> {
-        if !self.agreed {
-            self.agree(input, io)?;
-        }
-        while self.agreed && input.len() >= 2 && io.room() > 0 {
-            let length = usize::from(u16::from_be_bytes([input.bytes()[0], input.bytes()[1]]));
-            if length == 0 && self.bug != Some(Bug::MissesTheEnd) {
-                return Ok(LayerState::Ended);
-            }
-            if input.len() < 2 + length {
-                break;
-            }
-            io.plain.extend_from_slice(&input.bytes()[2..2 + length]);
-            input.consume(2 + length);
-        }
-        if self.bug == Some(Bug::LosesCarry) {
-            input.take();
-        }
-        let open = self.agreed || self.bug == Some(Bug::OpensEarly);
-        Ok(if open { LayerState::Open } else { LayerState::Handshake })
-    }
-
-    fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), &'static LayerFault> {
-        for chunk in plain.chunks(1_000) {
-            wire.extend_from_slice(&(chunk.len() as u16).to_be_bytes());
-            wire.extend_from_slice(chunk);
-        }
-        Ok(())
-    }
-
-    fn eof(&mut self) -> Result<(), &'static LayerFault> {
-        Err(&CUT)
-    }
-
-    fn finish(&mut self, wire: &mut Vec<u8>) {
-        if self.bug != Some(Bug::ForgetsLastWords) {
-            wire.extend_from_slice(&[0, 0]);
-        }
-    }
-}
-
-/// What a listener wraps its connections in.
-const COATS: [&str; 5] = ["x", "d", "r", "rd", "xrdr"];
-
-fn layers(coat: &str, server: bool, bug: Option<Bug>) -> Layers {
-    coat.bytes().fold(Layers::new(), |layers, coat| match coat {
-        b'x' => layers.above(Xor::new(*b"key")),
-        b'd' => layers.above(Deflate::zlib().level(1).window_bits(10)),
-        _ => layers.above(Records { agreed: false, server, bug }),
-    })
+fn layers(coat: &str, is_server: bool, flaw: Option<Flaw>) -> Layers {
+    coat::coat(coat, is_server, move |occasion| flaw == Some(occasion))
 }
 
 fn unwired(layers: Layers) -> Unwired {
@@ -398,7 +295,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, bug: Option<Bug>) -> Self {
+    fn new(seed: u64, bug: Option<Flaw>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let harmless = bug.is_some() || rng.u8(..3) > 0;
         let mut options = WorldOptions::default();
@@ -503,7 +400,7 @@ impl Run {
     }
 }
 
-fn run(seed: u64, bug: Option<Bug>, met: &mut BTreeMap<&str, u64>) -> Result<(), String> {
+fn run(seed: u64, bug: Option<Flaw>, met: &mut BTreeMap<&str, u64>) -> Result<(), String> {
     let mut run = Run::new(seed, bug);
     let reached = run.play();
     run.finish(reached, met)

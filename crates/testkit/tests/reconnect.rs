@@ -8,6 +8,7 @@ use mainspring_loop::{
     ServerInfo,
 };
 use mainspring_sim::{Faults, SimListener, SimPeer, World, WorldOptions};
+use mainspring_testkit::link_watch::LinkWatch;
 use mainspring_testkit::{Reached, SimServer};
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -637,54 +638,29 @@ fn storm(seed: u64) {
     stop(server, &log);
 }
 
+/// Each link by itself, its dials and changes in their order.
 fn check(log: &Log, retry: &Retry, seed: u64) {
     let links = log.dials.iter().map(|(_, number)| number + 1).max().unwrap_or(0);
     for number in 0..links {
-        let of_link =
-            |(.., of, change): &(Instant, usize, LinkChange)| (*of == number).then_some(*change);
-        let changes: Vec<LinkChange> = log.changes.iter().filter_map(of_link).collect();
-        let (mut is_up, mut failures, mut is_over) = (false, 0, false);
-        for change in &changes {
-            assert!(!is_over, "seed {seed}: {change:?} after the end");
-            let delay = match change {
-                LinkChange::Connected { .. } => {
-                    assert!(!is_up, "seed {seed}: two at once");
-                    is_up = true;
-                    continue;
-                }
-                LinkChange::Lost { up, retry: delay, .. } => {
-                    assert!(is_up, "seed {seed}: lost what was not there");
-                    is_up = false;
-                    failures = if *up >= retry.steady { 0 } else { failures + 1 };
-                    *delay
-                }
-                LinkChange::Failed { retry: delay, .. } => {
-                    assert!(!is_up, "seed {seed}: a dial beside a connection");
-                    failures += 1;
-                    *delay
-                }
-                LinkChange::GaveUp { attempts } => {
-                    assert_eq!(
-                        (Some(*attempts), *attempts),
-                        (retry.attempts_max, failures),
-                        "{seed}"
-                    );
-                    is_over = true;
-                    continue;
-                }
-                other => panic!("seed {seed}: {other:?}"),
-            };
-            match delay {
-                Some(delay) => assert_steps(&[delay], retry, failures.max(1)),
-                None => assert_eq!(Some(failures), retry.attempts_max, "seed {seed}: {changes:?}"),
+        let mut watch = LinkWatch::new(retry.clone(), 1);
+        let mut dials = log.dials.iter().filter(|(_, of)| *of == number).peekable();
+        let mut dialled = |watch: &mut LinkWatch| {
+            let (at, _) = dials.next().expect("a change follows from a dial");
+            watch.dialled(*at).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        };
+        for (at, _, change) in log.changes.iter().filter(|(_, of, _)| *of == number) {
+            if matches!(change, LinkChange::Connected { .. } | LinkChange::Failed { .. }) {
+                dialled(&mut watch);
             }
+            let result = watch.changed(*at, change, false);
+            result.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         }
-        let dials: Vec<Instant> =
-            log.dials.iter().filter(|(_, of)| *of == number).map(|(at, _)| *at).collect();
-        for pair in dials.windows(2) {
-            let apart = pair[1].duration_since(pair[0]);
-            assert!(apart >= retry.delay_min, "seed {seed}: dials {apart:?} apart");
+        // One may be under way.
+        if dials.peek().is_some() {
+            let (at, _) = dials.next().expect("seen");
+            watch.dialled(*at).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         }
+        assert!(dials.next().is_none(), "seed {seed}: dials without a change");
     }
 }
 

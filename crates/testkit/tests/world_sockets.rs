@@ -62,6 +62,7 @@ fn worlds_pass_on(driver: DriverKind) {
     // so that only what most worlds meet is asked for.
     let wanted = [
         "accepted",
+        "cast: delivered",
         "closed: Failed",
         "closed: Local",
         "closed: Peer",
@@ -74,6 +75,13 @@ fn worlds_pass_on(driver: DriverKind) {
         "drained",
         "dropped at closing",
         "dropped input",
+        "frames",
+        "layered bytes in",
+        "layered bytes out",
+        "layered midway",
+        "links: answered",
+        "links: connected",
+        "tasks",
         "ticks",
         "turned away",
     ];

@@ -54,8 +54,15 @@ const DIRECTIONS: &[Direction] = &[
     },
     Direction {
         package: "mainspring-testkit",
-        uses: &["mainspring-io", "mainspring-loop", "mainspring-sim", "mainspring-wire"],
-        tests_use: &["mainspring-layers"],
+        uses: &[
+            "mainspring-io",
+            "mainspring-layers",
+            "mainspring-loop",
+            "mainspring-sim",
+            "mainspring-tasks",
+            "mainspring-wire",
+        ],
+        tests_use: &[],
     },
     Direction {
         package: "mainspring-app",

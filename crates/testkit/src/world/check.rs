@@ -1,5 +1,6 @@
 //! The laws that hold for a server as a whole.
 
+use super::feed;
 use super::ledger::{Book, Ledger, Record};
 use super::plan::Plan;
 use super::stage::Stage;
@@ -35,6 +36,8 @@ pub(super) fn end(plan: &Plan, book: &Book, handle: &Handle, heard: u64) {
     ends(&mut book);
     counts(&mut book, &total);
     bytes(plan, &mut book, &total);
+    feed::end(&mut book);
+    frames(&mut book);
     let completions = (book.completions, book.completions_owed);
     book.check(completions.0 == completions.1, || {
         format!("(called, owed) completions are {completions:?}")
@@ -71,19 +74,35 @@ fn counts(book: &mut Ledger, total: &LoopStats) {
     }
 }
 
+/// What meters count is what handlers have seen.
+fn frames(book: &mut Ledger) {
+    let counted = book.frame_meters.iter().map(|meter| meter.snapshot());
+    let counted =
+        counted.fold((0, 0), |sum, stats| (sum.0 + stats.frames, sum.1 + stats.discarded));
+    let seen = (book.frames, book.frames_discarded);
+    book.check(counted == seen, || {
+        format!("(frames, discarded frames) seen are {seen:?}, counted {counted:?}")
+    });
+}
+
 /// Nothing is lost without being counted.
 fn bytes(plan: &Plan, book: &mut Ledger, total: &LoopStats) {
     let late_sends = total.dropped_sends - book.shared_lost;
     let late = late_sends * plan.message_bytes as u64;
+    let late = late + book.task_bytes_dropped;
     let dropped = total.dropped_slow_bytes + total.dropped_closed_bytes + late;
     let (offered, out) = (book.offered, total.bytes_out);
-    book.check(offered == out + dropped, || {
+    let cast = feed::bytes(book);
+    // Layers have made other bytes of some, which then were sent or dropped in their place.
+    let (wrapped, wire) = (total.layer_plain_out, total.layer_wire_out);
+    let (given, gone) = (offered + wire, out + dropped + wrapped);
+    book.check((given + cast.0..=given + cast.1).contains(&gone), || {
         format!(
-            "handlers gave {offered} bytes; {out} sent, {} dropped for slowness, {} at closing, \
-             {late} too late: {} are missing",
+            "handlers gave {offered} bytes, broadcasters {cast:?}, layers made {wire} of {wrapped}; {out} sent, \
+             {} dropped for slowness, {} at closing, {late} too late: {} are missing",
             total.dropped_slow_bytes,
             total.dropped_closed_bytes,
-            offered as i64 - (out + dropped) as i64,
+            (given + cast.0) as i64 - gone as i64,
         )
     });
 }
@@ -96,6 +115,7 @@ pub(super) fn met(book: &Ledger, handle: &Handle) -> BTreeMap<String, u64> {
     for record in &book.conns {
         match record.reason {
             Some(CloseReason::Failed(_)) => add("closed: Failed", 1),
+            Some(CloseReason::Layer(_)) => add("closed: Layer", 1),
             Some(reason) => add(&format!("closed: {reason:?}"), 1),
             None if record.detached => add("detached", 1),
             None => {}
@@ -121,7 +141,18 @@ pub(super) fn met(book: &Ledger, handle: &Handle) -> BTreeMap<String, u64> {
         ("datagrams over the limit", total.dropped_datagrams_full),
         ("panics", total.panics),
         ("accept errors", total.accept_errors),
+        ("layered bytes in", total.layer_plain_in),
+        ("layered bytes out", total.layer_plain_out),
+        ("layered midway", book.layered),
+        ("handshakes failed", total.handshakes_failed),
+        ("frames", book.frames),
+        ("frames discarded", book.frames_discarded),
+        ("tasks", book.tasks),
+        ("links: dials", book.links.iter().map(|link| link.watch.dials()).sum()),
+        ("links: connected", book.links.iter().map(|link| link.watch.connected()).sum()),
+        ("links: answered", book.links.iter().map(|link| link.answered).sum()),
+        ("links: given up", book.links.iter().filter(|link| link.watch.gave_up()).count() as u64),
     ];
-    figures.iter().for_each(|(what, count)| add(what, *count));
+    figures.into_iter().chain(feed::met(book)).for_each(|(what, count)| add(what, count));
     met
 }

@@ -1,17 +1,20 @@
 //! The peers of a world: what each sends, how it reads, how it ends, and what it may expect.
 
+use super::frames::Payload;
 use super::ledger::{Book, Record};
 use super::plan::{Kind, Plan};
 use super::stage::{Played, Tempo};
+use super::wrapped::Wrapped;
 use fastrand::Rng;
 use mainspring_io::Addr;
 use mainspring_loop::CloseReason;
 use mainspring_wire::{Encode, LengthPrefix};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A scripted client.
 pub(super) struct Client<P> {
-    peer: P,
+    peer: Wrapped<P>,
     /// Where it connected to, and this end of the connection.
     pub(super) listener: usize,
     pub(super) local: Addr,
@@ -19,8 +22,10 @@ pub(super) struct Client<P> {
     number: usize,
     rng: Rng,
     payload: Vec<u8>,
-    /// For frames: where each ends.
-    boundaries: Vec<usize>,
+    /// For frames: where each ends, here and in the answer.
+    marks: Vec<(usize, usize)>,
+    /// What comes back, where that is not what was sent.
+    answer: Option<Vec<u8>>,
     sent: usize,
     received: Vec<u8>,
     reading: Reading,
@@ -36,7 +41,9 @@ pub(super) struct Client<P> {
     outcome: Option<Outcome>,
     message_bytes: usize,
     /// Of a room: the number of the last message by sender.
-    last_heard: std::collections::BTreeMap<u16, u32>,
+    last_heard: BTreeMap<u16, u32>,
+    /// Of a feed: how many messages have come, by sender.
+    pub(super) heard_from: BTreeMap<u16, u64>,
     heard: usize,
 }
 
@@ -86,7 +93,8 @@ impl<P: Played> Client<P> {
         let (kind, local) = (plan.kinds[listener], peer.local_addr());
         let tempo = &plan.tempo;
         let mut rng = rng.fork();
-        let (payload, boundaries) = payload(plan, kind, number, &mut rng);
+        let Payload { bytes: payload, answer, marks } = payload(plan, kind, number, &mut rng);
+        let peer = Wrapped::new(peer, plan, listener);
         let reading = match rng.u8(..6) {
             0 if plan.stubborn => Reading::Never,
             0..=2 => Reading::StopAndGo,
@@ -96,7 +104,7 @@ impl<P: Played> Client<P> {
             0 if !plan.polite => Manner::Reset,
             1 if !plan.polite => Manner::BreakOff,
             2 if plan.early.is_some() => Manner::Stay,
-            2..=4 if !matches!(kind, Kind::Room | Kind::Chaos) => Manner::Answered,
+            2..=4 if !matches!(kind, Kind::Room | Kind::Feed | Kind::Chaos) => Manner::Answered,
             _ => Manner::HalfClose,
         };
         let break_at = rng.usize(0..=payload.len());
@@ -109,7 +117,8 @@ impl<P: Played> Client<P> {
             number,
             rng,
             payload,
-            boundaries,
+            marks,
+            answer: (kind == Kind::Framed).then_some(answer),
             sent: 0,
             received: Vec::new(),
             reading,
@@ -123,7 +132,8 @@ impl<P: Played> Client<P> {
             waited: 0,
             outcome: None,
             message_bytes: plan.message_bytes,
-            last_heard: std::collections::BTreeMap::new(),
+            last_heard: BTreeMap::new(),
+            heard_from: BTreeMap::new(),
             heard: 0,
         }
     }
@@ -167,10 +177,12 @@ impl<P: Played> Client<P> {
         // The far side of a proxy may have been told to end before this side.
         let cut_behind = plan.early.is_some() || plan.kinds.contains(&Kind::Chaos);
         let excused = excused || (self.kind == Kind::Proxy && cut_behind);
-        if self.kind == Kind::Chaos || self.kind == Kind::Room || excused {
+        if matches!(self.kind, Kind::Chaos | Kind::Room | Kind::Feed) || excused {
             return Ok(());
         }
-        let closed_by_peer = record.reason == Some(CloseReason::Peer);
+        // A task says by itself whether it has come to the end.
+        let is_task = self.kind == Kind::Tasks;
+        let closed_by_peer = record.reason == Some(CloseReason::Peer) && !is_task;
         // What is left to send is cut when it waits too long, or when the server ends.
         let cut = cut_behind || plan.stubborn || plan.is_harmful();
         if outcome == Outcome::Reset && closed_by_peer && !cut {
@@ -181,11 +193,21 @@ impl<P: Played> Client<P> {
         if outcome != Outcome::Ended || unclear {
             return Ok(());
         }
-        // A worker closes behind its answers, when it has seen the peer's end.
-        let closed_behind = self.kind == Kind::Worker
-            && record.reason == Some(CloseReason::Local)
-            && record.eof
-            && !cut_behind;
+        // A worker closes behind its answers, when it has seen the peer's end; so does a task.
+        let by_worker = self.kind == Kind::Worker && record.reason == Some(CloseReason::Local);
+        let closed_behind = (by_worker || record.served) && record.eof && !cut_behind;
+        let in_order = closed_by_peer || closed_behind;
+        if in_order && !cut && !self.peer.heard_the_end() {
+            return Err(format!("{who} has not heard the last words of the layers: {record:?}"));
+        }
+        if self.manner == Manner::HalfClose
+            && let (Some(CloseReason::Layer(fault)), false) = (record.reason, cut)
+        {
+            return Err(format!("{who} keeps to its layers, but {fault}: {record:?}"));
+        }
+        if self.peer.is_cut_short() {
+            return Ok(());
+        }
         let (expected, got) = (self.expected_len(), self.received.len());
         if (closed_by_peer || record.detached || closed_behind) && got != expected {
             return Err(format!("{who} got {got} of {expected} bytes before the end: {record:?}"));
@@ -193,11 +215,30 @@ impl<P: Played> Client<P> {
         if closed_behind && record.notified.0 != record.notified.1 {
             return Err(format!("{who} has every answer, but not every completion: {record:?}"));
         }
-        if (closed_by_peer || closed_behind) && record.bytes_in != self.sent as u64 {
-            let (sent, noted) = (self.sent, record.bytes_in);
-            return Err(format!("{who} sent {sent} bytes, and the server counted {noted}"));
+        if is_task || !in_order {
+            return Ok(());
+        }
+        self.compare_counts(plan, record).map_err(|broken| format!("{who} {broken}"))
+    }
+
+    /// Whether the server has counted what was sent, above its layers and below.
+    fn compare_counts(&self, plan: &Plan, record: &Record) -> Result<(), String> {
+        let (sent, counted) = (self.sent as u64, record.bytes_in);
+        if counted != sent {
+            return Err(format!("sent {sent} bytes, and the server counted {counted}"));
+        }
+        let (sent, counted) = (self.peer.wire_sent, record.wire_in);
+        // The handler hears of an end in the uppermost layer before those below have ended.
+        let ends_above = plan.coat(self.kind).contains(['r', 'd']);
+        if counted > sent || (counted < sent && !ends_above) {
+            return Err(format!("sent {sent} on the wire, and the server counted {counted}"));
         }
         Ok(())
+    }
+
+    /// Whether it has read to the end of the stream.
+    pub(super) fn has_read_to_end(&self) -> bool {
+        self.outcome == Some(Outcome::Ended)
     }
 
     fn describe(&self) -> String {
@@ -211,13 +252,17 @@ impl<P: Played> Client<P> {
 
     fn receive(&mut self, book: &Book) -> bool {
         let fresh = self.peer.take_received();
+        if let Some(fault) = self.peer.fault {
+            let text = format!("{} cannot take what comes: {fault}", self.describe());
+            book.open().fail(text);
+        }
         if fresh.is_empty() {
             return false;
         }
         let from = self.received.len();
         self.received.extend_from_slice(&fresh);
         let wrong = match self.kind {
-            Kind::Room => self.hear(),
+            Kind::Room | Kind::Feed => self.hear(),
             Kind::Chaos if self.received.starts_with(&BUSY[..1]) => {
                 (!BUSY.starts_with(&self.received)).then_some(from)
             }
@@ -235,12 +280,16 @@ impl<P: Played> Client<P> {
     /// The first byte from `from` on that is not an answer to what was sent.
     fn compare(&self, from: usize) -> Option<usize> {
         let skip = skipped(self.kind);
-        let most = self.sent.saturating_sub(skip);
+        let most = match self.answer {
+            Some(_) => self.expected_len(),
+            None => self.sent.saturating_sub(skip),
+        };
         let answer = &self.received[from..];
         if self.received.len() > most {
             return Some(most);
         }
-        let right = &self.payload[skip + from..skip + self.received.len()];
+        let right = self.answer.as_ref().unwrap_or(&self.payload);
+        let right = &right[skip + from..skip + self.received.len()];
         answer.iter().zip(right).position(|(got, right)| got != right).map(|place| from + place)
     }
 
@@ -253,6 +302,9 @@ impl<P: Played> Client<P> {
             if !in_order || message != room_message(sender, number, self.message_bytes) {
                 return Some(self.heard);
             }
+            if self.kind == Kind::Feed {
+                *self.heard_from.entry(sender).or_default() += 1;
+            }
             self.heard += self.message_bytes;
         }
         None
@@ -264,9 +316,9 @@ impl<P: Played> Client<P> {
                 let sent = &self.payload[..self.sent];
                 sent.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
             }
-            Kind::Frames => {
-                let whole = self.boundaries.iter().take_while(|end| **end <= self.sent);
-                whole.last().copied().unwrap_or(0)
+            Kind::Frames | Kind::Framed => {
+                let whole = self.marks.partition_point(|(end, _)| *end <= self.sent);
+                whole.checked_sub(1).map_or(0, |last| self.marks[last].1)
             }
             Kind::Worker => self.sent - self.sent % self.message_bytes,
             kind => self.sent.saturating_sub(skipped(kind)),
@@ -358,14 +410,16 @@ fn skipped(kind: Kind) -> usize {
     usize::from(kind == Kind::Handoff)
 }
 
-fn payload(plan: &Plan, kind: Kind, number: usize, rng: &mut Rng) -> (Vec<u8>, Vec<usize>) {
+fn payload(plan: &Plan, kind: Kind, number: usize, rng: &mut Rng) -> Payload {
     let len = rng.usize(0..=plan.payload_max);
     let mut bytes = Vec::new();
-    let mut boundaries = Vec::new();
+    let mut marks = Vec::new();
     match kind {
-        Kind::Room => {
+        Kind::Framed => return plan.framing.payload(len, rng),
+        Kind::Room | Kind::Feed => {
             // Every member hears every message: few are enough.
-            let count = (len / plan.message_bytes).min(20);
+            let most = if kind == Kind::Feed { 60 } else { 20 };
+            let count = (len / plan.message_bytes).min(most);
             for count in 0..count as u32 {
                 bytes.extend(room_message(number as u16, count, plan.message_bytes));
             }
@@ -375,7 +429,7 @@ fn payload(plan: &Plan, kind: Kind, number: usize, rng: &mut Rng) -> (Vec<u8>, V
             while bytes.len() < len {
                 let frame: Vec<u8> = (0..rng.usize(0..=2000)).map(|_| rng.u8(..)).collect();
                 codec.encode(&frame[..], &mut bytes).expect("frames are short");
-                boundaries.push(bytes.len());
+                marks.push((bytes.len(), bytes.len()));
             }
         }
         Kind::Lines => {
@@ -387,7 +441,7 @@ fn payload(plan: &Plan, kind: Kind, number: usize, rng: &mut Rng) -> (Vec<u8>, V
         }
         _ => bytes.extend((0..len).map(|_| rng.u8(..BUSY[0]))),
     }
-    (bytes, boundaries)
+    Payload { bytes, marks, answer: Vec::new() }
 }
 
 /// A message of a room says who sent it and which it is.

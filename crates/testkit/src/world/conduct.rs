@@ -2,7 +2,9 @@
 
 use super::client::BUSY;
 use super::plan::Kind;
+use super::planted::Bug;
 use super::service::{Service, Tracked};
+use crate::coat::put_on;
 use bytes::Bytes;
 use mainspring_loop::{Action, Conn, ConnId, Cx, Input, Opened, SendOutcome};
 use mainspring_wire::{Decode, Encode, Step};
@@ -78,12 +80,74 @@ impl Service {
             Kind::Detach => self.detach(state, conn, input),
             Kind::Worker => self.work(state, conn, input),
             Kind::Chaos => self.riot(state, conn, input),
+            Kind::Pool => self.echo_portion(state, conn, input),
+            Kind::Feed => self.tell_feed(input),
+            Kind::Upgrade => self.upgrade(state, conn, input),
+            Kind::Link => self.hear_on_link(state, conn, input),
+            Kind::Framed | Kind::Tasks => unreachable!("others see to its bytes"),
         }
     }
 
     fn echo(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
         let bytes = input.take();
         self.say(conn, bytes);
+        Action::Continue
+    }
+
+    /// Echo of what a pool gives at a time, which has bounds.
+    fn echo_portion(
+        &mut self,
+        state: &mut Tracked,
+        conn: &mut Conn<'_>,
+        input: &mut Input<'_>,
+    ) -> Action {
+        let turn = conn.cx().turn();
+        let fresh = input.len() - state.left.min(input.len());
+        let taken = if state.portions.0 == turn { state.portions.1 + fresh } else { fresh };
+        state.portions = (turn, taken);
+        let limits = &self.plan.pool;
+        let is_fair = fresh <= limits.read_chunk && taken <= limits.fair_quantum;
+        self.book.open().check(is_fair, || {
+            format!("{} has {fresh} fresh bytes, {taken} in a turn: {limits:?}", conn.id())
+        });
+        let count =
+            if self.rng.u8(..4) == 0 { input.len() } else { self.rng.usize(0..=input.len()) };
+        let bytes = &input.bytes()[..count];
+        match self.stray_answer(conn) {
+            Some(other) if !bytes.is_empty() => drop(self.say_to(&mut conn.cx(), other, bytes)),
+            _ => self.say(conn, bytes),
+        }
+        input.consume(count);
+        state.left = input.len();
+        // What is left comes again, by itself.
+        if state.left > 0 { Action::Yield } else { Action::Continue }
+    }
+
+    /// Another connection of this worker, if the bug strikes that gives it the answer.
+    fn stray_answer(&self, conn: &Conn<'_>) -> Option<ConnId> {
+        let book = self.book.open();
+        let is_other = |id: ConnId| id != conn.id() && id.loop_index() == self.loop_index;
+        let mut others = book.conns.iter().rev();
+        let other = others.find(|r| r.kind == Kind::Pool && !r.ended && is_other(r.id))?;
+        self.plan.trap.strikes(Bug::StrayAnswer).then_some(other.id)
+    }
+
+    /// Answers a byte, and puts layers on behind it; from then on an echo.
+    fn upgrade(
+        &mut self,
+        state: &mut Tracked,
+        conn: &mut Conn<'_>,
+        input: &mut Input<'_>,
+    ) -> Action {
+        if state.seen > 0 {
+            return self.echo(conn, input);
+        }
+        state.seen = 1;
+        self.say(conn, &input.bytes()[..1]);
+        input.consume(1);
+        let trap = self.plan.trap.clone();
+        let strikes = move |flaw| trap.strikes(Bug::Seam(flaw));
+        put_on(conn, self.plan.coat(Kind::Upgrade), true, strikes);
         Action::Continue
     }
 
@@ -412,7 +476,10 @@ impl Service {
     }
 
     pub(super) fn remote(&self) -> mainspring_loop::Remote<Self> {
-        self.book.open().remotes[&(self.loop_index, self.kind)].clone()
+        let book = self.book.open();
+        // Handlers inside of others have none of their own; whom it is for matters only to posts.
+        let own = book.remotes.get(&(self.loop_index, self.kind));
+        own.unwrap_or_else(|| &book.remotes[&(self.loop_index, Kind::Echo)]).clone()
     }
 }
 

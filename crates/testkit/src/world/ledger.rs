@@ -3,13 +3,17 @@
 //! A panic in a callback would be caught by the loop, so a broken law is written down; the run
 //! looks after every round.
 
+use super::feed::Feed;
+use super::links::LinkRecord;
 use super::plan::{Kind, Plan};
 use super::service::Service;
 use mainspring_io::Addr;
-use mainspring_loop::{CloseReason, ConnId, Remote, TimerId};
+use mainspring_loop::{
+    BroadcastLimits, CloseReason, ConnId, FrameMeter, LinkChange, Remote, SlowPolicy, TimerId,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The ledger as handlers, scripts and completion callbacks share it, on whichever threads.
 #[derive(Clone)]
@@ -25,6 +29,18 @@ pub(super) struct Ledger {
     by_peer: HashMap<(usize, Addr), usize>,
     /// Members of the room.
     pub(super) room: Vec<ConnId>,
+    /// Those whom the feeds are for.
+    pub(super) hall: Vec<ConnId>,
+    pub(super) feeds: Vec<Feed>,
+    pub(super) links: Vec<LinkRecord>,
+    pub(super) frame_meters: Vec<FrameMeter>,
+    pub(super) frames: u64,
+    pub(super) frames_discarded: u64,
+    /// Layers that opened in the middle of a connection.
+    pub(super) layered: u64,
+    pub(super) tasks: u64,
+    /// What tasks wrote and their connections did not take, as their handlers count it.
+    pub(super) task_bytes_dropped: u64,
     /// Bytes that handlers gave to connections, in whichever way, and that were accepted.
     pub(super) offered: u64,
     pub(super) panics: u64,
@@ -74,15 +90,21 @@ pub(super) struct Record {
     /// What was offered and unsent at the last call of `on_drained`.
     offered_at_drained: u64,
     unsent_at_drained: u64,
+    /// Bytes for the handler, and bytes from the socket.
     pub(super) bytes_in: u64,
+    pub(super) wire_in: u64,
+    /// A task has answered everything up to the peer's end.
+    pub(super) served: bool,
+    /// The client has read to the end of the stream.
+    pub(super) read_to_end: bool,
     /// Sends of which a completion is to tell the end, and how many ended well.
     pub(super) notified: (u64, u64),
     /// A handler did something that excuses an answer cut short.
     pub(super) excused: bool,
     timers: Vec<(TimerId, Instant)>,
     /// The last delivery, from which an idle timeout may count at the earliest.
-    active: Instant,
-    idle: Option<std::time::Duration>,
+    active: Option<Instant>,
+    idle: Option<Duration>,
 }
 
 impl Book {
@@ -97,6 +119,7 @@ impl Book {
 
 impl Ledger {
     fn new(plan: Arc<Plan>) -> Self {
+        let links = plan.links.iter().map(LinkRecord::new).collect();
         Self {
             plan,
             conns: Vec::new(),
@@ -104,6 +127,15 @@ impl Ledger {
             living: BTreeMap::new(),
             by_peer: HashMap::new(),
             room: Vec::new(),
+            hall: Vec::new(),
+            feeds: Vec::new(),
+            links,
+            frame_meters: Vec::new(),
+            frames: 0,
+            frames_discarded: 0,
+            layered: 0,
+            tasks: 0,
+            task_bytes_dropped: 0,
             offered: 0,
             panics: 0,
             refused: 0,
@@ -147,7 +179,7 @@ impl Ledger {
         id: ConnId,
         kind: Kind,
         accepted: Option<(usize, Addr)>,
-        now: Instant,
+        now: Option<Instant>,
     ) -> usize {
         let token = self.conns.len();
         let known = self.living.insert(id, token);
@@ -171,6 +203,9 @@ impl Ledger {
             offered_at_drained: 0,
             unsent_at_drained: 0,
             bytes_in: 0,
+            wire_in: 0,
+            served: false,
+            read_to_end: false,
             notified: (0, 0),
             excused: false,
             timers: Vec::new(),
@@ -183,6 +218,13 @@ impl Ledger {
             self.by_peer.entry(peer).or_insert(token);
         }
         token
+    }
+
+    /// The client of a connection has read to the end, or has not.
+    pub(super) fn read_to_end(&mut self, listener: usize, peer: &Addr, has: bool) {
+        if let Some(token) = self.by_peer.get(&(listener, peer.clone())) {
+            self.conns[*token].read_to_end = has;
+        }
     }
 
     /// The connection that a listener accepted from this peer.
@@ -218,8 +260,8 @@ impl Ledger {
         ];
         match what {
             // What was held back may have come long ago.
-            "on_data" if fresh && !std::mem::take(&mut record.held) => record.active = now,
-            "on_connected" => (record.up, record.active) = (true, now),
+            "on_data" if fresh && !std::mem::take(&mut record.held) => record.active = Some(now),
+            "on_connected" => (record.up, record.active) = (true, Some(now)),
             "on_eof" => record.eof = true,
             _ => {}
         }
@@ -245,6 +287,14 @@ impl Ledger {
         }
     }
 
+    /// A broadcaster has got bytes for a connection, which may come to it, and may be given up.
+    pub(super) fn cast(&mut self, id: ConnId, bytes: usize) {
+        if let Some(record) = self.record_of(id) {
+            record.offered += bytes as u64;
+            record.offered_later += bytes as u64;
+        }
+    }
+
     /// `on_drained` was called, with so much unsent.
     pub(super) fn drained(&mut self, token: usize, unsent: usize) {
         self.drained += 1;
@@ -254,8 +304,10 @@ impl Ledger {
         let most = fresh + record.unsent_at_drained + record.offered_later;
         record.offered_at_drained = record.offered;
         record.unsent_at_drained = unsent as u64;
-        let id = record.id;
-        self.check(most > high, || {
+        let (id, origin) = (record.id, record.origin);
+        // What layers make of bytes may be more of them.
+        let layered = record.dialled || !self.plan.coat(origin).is_empty();
+        self.check(most > high || layered, || {
             format!("on_drained for {id}, which cannot have been over {high} bytes, but {most}")
         });
     }
@@ -288,7 +340,7 @@ impl Ledger {
         self.conns[token].timers.first().map(|(id, _)| *id)
     }
 
-    pub(super) fn set_idle(&mut self, token: usize, idle: Option<std::time::Duration>) {
+    pub(super) fn set_idle(&mut self, token: usize, idle: Option<Duration>) {
         self.conns[token].idle = idle;
     }
 
@@ -306,21 +358,63 @@ impl Ledger {
         let (same, has_state, idle) = (record.id == id, record.has_state, record.idle);
         record.detached = reason.is_none();
         record.reason = reason;
-        let now = now.unwrap_or(record.active);
-        let idle_for = now.saturating_duration_since(record.active);
+        let since = record.active.zip(now);
+        let idle_for =
+            since.map_or(Duration::MAX, |(since, now)| now.saturating_duration_since(since));
         self.living.remove(&id);
         self.room.retain(|member| *member != id);
+        self.hall.retain(|member| *member != id);
         self.check(!twice, || format!("the end of {id} is told twice"));
         self.check(same && has_state, || format!("the end of {id} is told to another state"));
         if reason == Some(CloseReason::IdleTimeout) {
             // Whole milliseconds, and a tick may have begun before the callback.
             let least = idle.unwrap_or_default();
             let shown = format!("{:?}", self.conns[token]);
-            self.check(idle.is_some() && idle_for + MILLISECOND >= least, || {
+            let late = idle_for.saturating_add(MILLISECOND) >= least;
+            self.check(idle.is_some() && late, || {
                 format!("{id} is idle after {idle_for:?}, allowed are {idle:?}: {shown}")
             });
         }
         self.check_reason(token);
+    }
+
+    /// The connection of a task ends; the task is told next.
+    pub(super) fn end_of_task(&mut self, id: ConnId, reason: CloseReason) {
+        // A task that is done has told its own end before.
+        let token = self.conns.iter().rposition(|record| record.id == id);
+        let Some(token) = token else { return self.fail(format!("{id} ends, but had no task")) };
+        let twice = self.conns[token].reason.replace(reason);
+        self.check(twice.is_none(), || format!("the end of {id} is told twice"));
+        self.check_reason(token);
+    }
+
+    /// The task of a connection is dropped.
+    pub(super) fn end_task(&mut self, token: usize, id: ConnId, served: bool) {
+        self.tasks += 1;
+        let record = &mut self.conns[token];
+        let twice = std::mem::replace(&mut record.ended, true);
+        (record.served, record.eof) = (served, served);
+        self.living.remove(&id);
+        self.check(!twice, || format!("the task of {id} ends twice"));
+    }
+
+    /// A link is dialled.
+    pub(super) fn dial_link(&mut self, number: usize, now: Instant) {
+        let result = self.links[number].watch.dialled(now);
+        self.judge_link(number, result);
+    }
+
+    /// Something has become of a link.
+    pub(super) fn change_link(&mut self, number: usize, now: Instant, change: &LinkChange) {
+        let is_ending = self.told_to_end || self.told_to_drain;
+        let result = self.links[number].watch.changed(now, change, is_ending);
+        self.judge_link(number, result);
+    }
+
+    fn judge_link(&mut self, number: usize, result: Result<(), String>) {
+        if let Err(broken) = result {
+            self.fail(format!("link {number}: {broken}"));
+        }
     }
 
     /// A connection that never got a state is forgotten: no end will be told.
@@ -338,9 +432,10 @@ impl Ledger {
         let Some(reason) = record.reason else { return };
         let chaotic = record.origin == Kind::Chaos;
         let possible = match reason {
-            CloseReason::Peer => record.eof || chaotic,
+            CloseReason::Peer => record.eof || chaotic || record.kind == Kind::Tasks,
             CloseReason::Local => {
-                let closes = matches!(record.kind, Kind::Proxy | Kind::Worker);
+                let closes =
+                    matches!(record.kind, Kind::Proxy | Kind::Worker | Kind::Link | Kind::Tasks);
                 chaotic || closes || self.told_to_close_all
             }
             CloseReason::Aborted => {
@@ -351,11 +446,16 @@ impl Ledger {
             CloseReason::IdleTimeout => record.idle.is_some(),
             CloseReason::WriteTimeout => plan.stubborn,
             CloseReason::DialTimeout => record.dialled,
-            CloseReason::SlowConsumer => plan.tight,
+            CloseReason::SlowConsumer => {
+                let disconnects =
+                    |limits: &BroadcastLimits| limits.policy == SlowPolicy::Disconnect;
+                plan.tight || (record.kind == Kind::Feed && plan.feeds.iter().any(disconnects))
+            }
+            CloseReason::Layer(_) => record.dialled || !plan.coat(record.origin).is_empty(),
             CloseReason::InputTooLong => false,
             CloseReason::Panicked => plan.panics && chaotic,
             CloseReason::Failed(_) => {
-                let relays = plan.kinds.contains(&Kind::Proxy);
+                let relays = plan.kinds.contains(&Kind::Proxy) || !plan.links.is_empty();
                 let calm = plan.polite && !plan.stubborn && !plan.is_harmful() && !plan.tight;
                 !calm || relays || plan.early.is_some()
             }
@@ -370,4 +470,4 @@ impl Ledger {
 }
 
 const FAILURES_KEPT: usize = 8;
-const MILLISECOND: std::time::Duration = std::time::Duration::from_millis(1);
+const MILLISECOND: Duration = Duration::from_millis(1);

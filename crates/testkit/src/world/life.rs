@@ -3,13 +3,18 @@
 
 use super::check;
 use super::client::Client;
+use super::feed::{self, Feed};
 use super::ledger::Book;
 use super::plan::{Ending, Kind, Plan};
+use super::planted::Bug;
+use super::served_tasks::ServedTasks;
 use super::service::{DetachedSockets, Service};
 use super::stage::{Played, PlayedDatagrams, Stage, Tempo};
+use super::{frames, links};
+use crate::coat::coat;
 use fastrand::Rng;
 use mainspring_io::{Addr, Address, UnixAddr};
-use mainspring_loop::{Error, Shard};
+use mainspring_loop::{Error, Handler, HostId, Pool, Shard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +28,8 @@ pub(super) struct Life<S: Stage> {
     datagrams: Vec<DatagramClient<S::Datagrams>>,
     detached: DetachedSockets,
     rng: Rng,
+    /// When the network became calm, for links to come back.
+    calm_at: Option<Duration>,
     /// When the server was told to end, and by when it must have.
     told_at: Option<Duration>,
     /// The second word of endings that have two.
@@ -74,6 +81,7 @@ impl<S: Stage> Life<S> {
             datagrams,
             detached,
             rng,
+            calm_at: None,
             told_at: None,
             second_word_at: None,
         }
@@ -100,6 +108,9 @@ impl<S: Stage> Life<S> {
                 self.stage.wait(next);
             }
             check::buffers(&self.plan, &self.book, &self.stage);
+            if S::STANDS_STILL {
+                feed::balances(&self.book);
+            }
             if now > latest {
                 self.book.open().fail(format!("the world does not end within {latest:?}"));
             }
@@ -125,6 +136,8 @@ impl<S: Stage> Life<S> {
         }
         for client in &mut self.clients {
             let mut book = self.book.open();
+            feed::heard(&mut book, &client.heard_from);
+            book.read_to_end(client.listener, &client.local, client.has_read_to_end());
             let result =
                 client.finish(&self.plan, book.record_of_peer(client.listener, &client.local));
             if let Err(broken) = result {
@@ -157,11 +170,12 @@ impl<S: Stage> Life<S> {
         let told_by_handler = self.book.open().told_to_end;
         match self.told_at {
             None if told_by_handler => self.told_at = Some(now),
-            None if self.end_is_due(now) => {
-                self.told_at = Some(now);
-                self.tell_first_word(now);
+            None => {
+                if self.end_is_due(now) && self.links_are_back(now) {
+                    self.told_at = Some(now);
+                    self.tell_first_word(now);
+                }
             }
-            None => {}
             Some(told) => {
                 if self.second_word_at.is_some_and(|at| now >= at) {
                     self.second_word_at = None;
@@ -187,6 +201,25 @@ impl<S: Stage> Life<S> {
             Some(at) => now >= at,
             None => self.clients.iter().all(Client::is_content),
         }
+    }
+
+    /// Whether every link has come back since the network is calm. Where connections are few, one
+    /// may have to wait for another.
+    fn links_are_back(&mut self, now: Duration) -> bool {
+        if self.plan.links.is_empty() || self.plan.tight || self.plan.early.is_some() {
+            return true;
+        }
+        let calm_at = *self.calm_at.get_or_insert_with(|| {
+            self.stage.calm();
+            links::note_calm(&self.book);
+            now
+        });
+        let down = links::still_down(&self.book);
+        let in_time = now < calm_at + self.plan.tempo.patience / 2;
+        self.book.open().check(in_time || down.is_empty(), || {
+            format!("the links {down:?} have not come back in a calm network since {calm_at:?}")
+        });
+        down.is_empty()
     }
 
     fn tell_first_word(&mut self, now: Duration) {
@@ -230,7 +263,8 @@ impl<S: Stage> Life<S> {
         let early = self.plan.early.filter(|_| self.told_at.is_none());
         let detached = (!self.detached.open().is_empty()).then(|| now + DETACHED_STEP);
         // While nothing else happens the operator looks at the deadline now and then.
-        let watch = Some(now + WATCH);
+        let step = if self.calm_at.is_some() { CALM_STEP } else { WATCH };
+        let watch = Some(now + step);
         let others = [early, self.second_word_at, detached, watch].into_iter().flatten();
         clients.chain(datagrams).chain(others).min()
     }
@@ -264,7 +298,8 @@ fn datagram(number: u32) -> Vec<u8> {
     payload
 }
 
-/// The same on every loop: a handler and a listener for each kind, and the datagram echo.
+/// The same on every loop: a handler and a listener for each kind, the links, and the echo of
+/// datagrams.
 pub(super) fn set_up(
     shard: &mut Shard<'_>,
     plan: &Arc<Plan>,
@@ -272,33 +307,89 @@ pub(super) fn set_up(
     detached: &DetachedSockets,
 ) -> Result<(), Error> {
     let loop_index = shard.loop_index();
-    let (mut echo, mut echo_at) = (None, None);
-    for (kind, at) in plan.kinds.iter().zip(&plan.listen_at) {
-        let mut service = Service::new(*kind, plan, book, loop_index, detached);
-        (service.echo, service.echo_at) = (echo, echo_at.clone());
-        // A remote names a handler that has moved in, so that it cannot be given along.
-        let host = shard.host(service);
-        let remote = shard.remote(host);
-        book.open().remotes.insert((loop_index, *kind), remote);
-        if plan.kinds.first() == Some(kind) {
-            shard.tick_on_every_loop(host);
-        }
-        let at = shard.listen(host, at.as_str())?;
-        if *kind == Kind::Echo {
-            echo = Some(host);
-            echo_at = match at {
-                Addr::Inet(at) => Some(Address::tcp(at)),
-                Addr::Unix(UnixAddr::Path(path)) => Some(Address::unix(path)),
-                Addr::Unix(_) => None,
-            };
-        }
+    set_up_feeds(shard, plan, book);
+    let service = |kind| Service::new(kind, plan, book, loop_index, detached);
+    let mut echo = None;
+    let mut addresses: Vec<Address> = Vec::new();
+    for (number, kind) in plan.kinds.iter().enumerate() {
+        let at = match kind {
+            Kind::Framed if plan.framing.pooled => {
+                let framed = frames::handler(plan, service(*kind));
+                let host = shard.host(Pool::new(plan.pool.clone(), framed));
+                listen(shard, host, plan, number)?
+            }
+            Kind::Framed => {
+                let host = shard.host(frames::handler(plan, service(*kind)));
+                listen(shard, host, plan, number)?
+            }
+            Kind::Pool => {
+                let host = shard.host(Pool::new(plan.pool.clone(), service(*kind)));
+                listen(shard, host, plan, number)?
+            }
+            Kind::Tasks => {
+                let host = shard.host(ServedTasks::new(plan, book, loop_index));
+                listen(shard, host, plan, number)?
+            }
+            _ => {
+                let mut service = service(*kind);
+                (service.echo, service.echo_at) = (echo, addresses.first().cloned());
+                // A remote names a handler that has moved in, so that it cannot be given along.
+                let host = shard.host(service);
+                let remote = shard.remote(host);
+                book.open().remotes.insert((loop_index, *kind), remote);
+                echo = echo.or(Some(host));
+                if number == 0 {
+                    shard.tick_on_every_loop(host);
+                }
+                listen(shard, host, plan, number)?
+            }
+        };
+        addresses.push(at);
+    }
+    if loop_index == plan.link_loop && !plan.links.is_empty() {
+        shard.host(links::handler(service(Kind::Link), &addresses));
     }
     if plan.datagram_peers > 0 {
-        let host = shard.host(Service::new(Kind::Echo, plan, book, loop_index, detached));
+        let host = shard.host(service(Kind::Echo));
         shard.listen(host, plan.datagrams_at.as_str())?;
     }
     Ok(())
 }
 
+/// The broadcasters, of which all loops have the same.
+fn set_up_feeds(shard: &Shard<'_>, plan: &Plan, book: &Book) {
+    let mut book = book.open();
+    if book.feeds.is_empty() && plan.kinds.contains(&Kind::Feed) {
+        let feeds = plan.feeds.iter().map(|limits| Feed::new(shard.broadcaster(limits.clone())));
+        book.feeds = feeds.collect();
+    }
+}
+
+/// The listener of that number, with its layers.
+fn listen<H: Handler>(
+    shard: &mut Shard<'_>,
+    host: HostId<H>,
+    plan: &Arc<Plan>,
+    number: usize,
+) -> Result<Address, Error> {
+    let at = plan.listen_at[number].as_str();
+    let name = plan.coats[number];
+    let bound = if name.is_empty() || plan.kinds[number] == Kind::Upgrade {
+        shard.listen(host, at)?
+    } else {
+        let address = Address::try_from(at)?;
+        let trap = plan.trap.clone();
+        let strikes = move |flaw| trap.strikes(Bug::Seam(flaw));
+        let layers = move || coat(name, true, strikes.clone());
+        shard.listen_layered(host, &address, address.listen_options(), layers)?
+    };
+    Ok(match bound {
+        Addr::Inet(at) => Address::tcp(at),
+        Addr::Unix(UnixAddr::Path(path)) => Address::unix(path),
+        Addr::Unix(_) => unreachable!("the world gives its unix sockets paths"),
+    })
+}
+
 const DETACHED_STEP: Duration = Duration::from_millis(1);
+const CALM_STEP: Duration = Duration::from_millis(10);
 const WATCH: Duration = Duration::from_millis(100);

@@ -1,9 +1,16 @@
 //! What a seed decides before a world begins.
 
+use super::feed;
+use super::frames::Framing;
+use super::links::{self, LinkPlan};
+use super::planted::{Bug, Trap};
 use super::stage::Tempo;
+use crate::coat::COATS;
 use fastrand::Rng;
 use mainspring_io::DriverKind;
-use mainspring_loop::{Balance, Limits, Server, ServerBuilder};
+use mainspring_loop::{
+    Balance, BroadcastLimits, LayerIo, Limits, PoolLimits, Server, ServerBuilder,
+};
 use mainspring_sim::Faults;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -36,10 +43,23 @@ pub(super) enum Kind {
     /// Refuses, closes, aborts, panics, detaches, hands off; its answers are a beginning of an
     /// echo.
     Chaos,
+    /// Echo of frames that a `Framed` takes apart, by itself or in a pool.
+    Framed,
+    /// Echo in the portions of a pool.
+    Pool,
+    /// Echo by a task.
+    Tasks,
+    /// As a room, but through broadcasters.
+    Feed,
+    /// Answers one byte, then puts layers on the connection.
+    Upgrade,
+    /// Has no listener: connections that are kept up to those of other kinds.
+    Link,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    /// Those that listen.
+    pub(super) const ALL: [Self; 16] = [
         Self::Echo,
         Self::Lines,
         Self::Pausing,
@@ -51,6 +71,11 @@ impl Kind {
         Self::Detach,
         Self::Worker,
         Self::Chaos,
+        Self::Framed,
+        Self::Pool,
+        Self::Tasks,
+        Self::Feed,
+        Self::Upgrade,
     ];
 }
 
@@ -88,6 +113,16 @@ pub(super) struct Plan {
     pub(super) drain: Duration,
     pub(super) tempo: Tempo,
     pub(super) kinds: Vec<Kind>,
+    /// The layers of each kind's connections, by the names of [`COATS`]; none for most.
+    pub(super) coats: Vec<&'static str>,
+    pub(super) framing: Framing,
+    pub(super) pool: PoolLimits,
+    pub(super) feeds: Vec<BroadcastLimits>,
+    pub(super) links: Vec<LinkPlan>,
+    /// The loop that keeps them up.
+    pub(super) link_loop: usize,
+    /// Where the planted bug strikes.
+    pub(super) trap: Trap,
     /// Where each kind listens, and where the echo of datagrams is.
     pub(super) listen_at: Vec<String>,
     pub(super) datagrams_at: String,
@@ -146,8 +181,17 @@ impl Plan {
             Balance::LeastConnections,
             Balance::SourceHash,
         ];
+        let mut more = Rng::with_seed(seed ^ 0x6d6f_7265);
+        let has_links = more.u8(..4) == 0;
         let mut plan = Self {
             seed,
+            coats: kinds.iter().map(|kind| coat_of(*kind, &mut more)).collect(),
+            framing: Framing::of(&mut more),
+            pool: pool(&mut more),
+            feeds: feed::limits(&mut more),
+            links: if has_links { links::links(&mut more, &kinds) } else { Vec::new() },
+            link_loop: more.usize(..loops),
+            trap: Trap::new(None, seed),
             profile,
             faults,
             loops,
@@ -179,12 +223,19 @@ impl Plan {
         plan
     }
 
+    /// The same plan with a bug in it.
+    pub(super) fn planted(mut self, bug: Option<Bug>) -> Self {
+        self.trap = Trap::new(bug, self.seed);
+        self
+    }
+
     /// The same plan for real sockets: the faults are those of sockets, and times that every world
     /// waits for are in milliseconds.
     pub(super) fn on_sockets(mut self, driver: DriverKind, dir: &Path) -> Self {
         let mut rng = Rng::with_seed(self.seed ^ 0x736f_636b);
         (self.profile, self.faults) = (Profile::Sockets, Faults::none());
         self.loops = self.loops.min(3);
+        self.link_loop %= self.loops;
         self.tempo = Tempo::SOCKETS;
         self.drain /= SPED_UP;
         // Where peers are to be felt, a payload has to be more than kernels hold.
@@ -206,8 +257,16 @@ impl Plan {
             // be all that a client sends.
             self.pipe_bytes = self.pipe_bytes.max(self.payload_max + 4096);
         }
+        for LinkPlan { retry, .. } in &mut self.links {
+            retry.delay_min /= SPED_UP;
+            retry.delay_max /= SPED_UP;
+            retry.steady /= SPED_UP;
+        }
+        let has_layers = self.has_layers();
         let limits = &mut self.limits;
-        limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192;
+        // What rises through layers at a time is bounded by them, and a pool may leave all of it.
+        let risen = if has_layers { 2 * LayerIo::PLAIN_MAX } else { 0 };
+        limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192 + risen;
         limits.linger /= SPED_UP;
         // It is counted in whole milliseconds.
         let idle = limits.idle_timeout.map(|idle| idle.as_millis() as u64 / 4);
@@ -244,7 +303,19 @@ impl Plan {
         // Late data piles up to a full pipe, is joined to what was left, and room messages come in
         // from every member in one turn.
         let input = self.pipe_bytes + self.limits.driver.read_buffer + self.limits.input_max;
-        2 * input + 64 * self.message_bytes
+        // A few bytes on the wire may be many above a layer.
+        let risen = if self.has_layers() { 2 * LayerIo::PLAIN_MAX } else { 0 };
+        2 * input + 64 * self.message_bytes + risen
+    }
+
+    pub(super) fn has_layers(&self) -> bool {
+        self.coats.iter().any(|coat| !coat.is_empty())
+    }
+
+    /// The layers of the connections that a kind accepts.
+    pub(super) fn coat(&self, kind: Kind) -> &'static str {
+        let place = self.kinds.iter().position(|other| *other == kind);
+        place.map_or("", |place| self.coats[place])
     }
 }
 
@@ -264,7 +335,35 @@ impl fmt::Display for Plan {
             if self.panics { ", panics" } else { "" },
             if self.tiny_buffers { ", tiny buffers" } else { "" },
             self.kinds,
-        )
+        )?;
+        if self.has_layers() {
+            write!(f, ", layers {:?}", self.coats)?;
+        }
+        if !self.links.is_empty() {
+            write!(f, ", on loop {} links {:?}", self.link_loop, self.links)?;
+        }
+        Ok(())
+    }
+}
+
+/// Layers for less than half of the kinds.
+fn coat_of(kind: Kind, rng: &mut Rng) -> &'static str {
+    let coat = *rng.choice(&COATS).expect("not empty");
+    match kind {
+        Kind::Upgrade => coat,
+        // A socket cannot be taken out from under its layers.
+        Kind::Detach => "",
+        _ if rng.u8(..10) < 4 => coat,
+        _ => "",
+    }
+}
+
+fn pool(rng: &mut Rng) -> PoolLimits {
+    let read_chunk = rng.usize(1..=1_000);
+    PoolLimits {
+        connections_max: if rng.u8(..4) == 0 { rng.usize(1..=4) } else { usize::MAX },
+        read_chunk,
+        fair_quantum: read_chunk + rng.usize(0..=4_000),
     }
 }
 

@@ -1,19 +1,19 @@
-//! Bugs that are planted between a driver and its loop: the checkers must find them.
+//! Bugs that are planted between a driver and its loop, in layers, and in what stands between loop
+//! and handler: the checkers must find them.
 
+use crate::coat::Flaw;
 use mainspring_io::{
     Accepted, Addr, DatagramOutbox, Driver, Flow, Key, ListenOptions, Loan, Outbox, OwnedStream,
     SendState, Sink, SocketOptions,
 };
-use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// A bug that a driver could have. It strikes once in a world.
+/// A bug that a driver, a layer or a strategy could have. It strikes once in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A wake is lost.
@@ -30,11 +30,23 @@ pub enum Bug {
     SwappedData,
     /// An end of stream is lost.
     LostEnd,
+    /// Something goes wrong between a layer and its connection.
+    Seam(Flaw),
+    /// A frame is delivered twice.
+    FrameTwice,
+    /// A worker of a pool gives its answer to another connection.
+    StrayAnswer,
+    /// A task takes a short write for a whole one.
+    ShortTask,
+    /// A message of a broadcaster does not reach one target, and is not counted as dropped.
+    LostCast,
+    /// A link that has failed is dialled without waiting.
+    EagerLink,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::LostWake,
         Self::LostSent,
         Self::LostClosed,
@@ -42,6 +54,15 @@ impl Bug {
         Self::LostData,
         Self::SwappedData,
         Self::LostEnd,
+        Self::Seam(Flaw::OpensEarly),
+        Self::Seam(Flaw::ForgetsLastWords),
+        Self::Seam(Flaw::LosesRest),
+        Self::Seam(Flaw::MissesEnd),
+        Self::FrameTwice,
+        Self::StrayAnswer,
+        Self::ShortTask,
+        Self::LostCast,
+        Self::EagerLink,
     ];
 }
 
@@ -49,28 +70,38 @@ impl Bug {
 #[derive(Clone, Debug)]
 pub(super) struct Trap {
     bug: Option<Bug>,
-    left: Rc<Cell<u64>>,
+    left: Arc<AtomicU64>,
     wakes_left: Arc<AtomicU64>,
 }
 
 impl Trap {
     pub(super) fn new(bug: Option<Bug>, seed: u64) -> Self {
-        let place = seed % 8;
+        // What has fewer occasions strikes at one of the first.
+        let place = if matches!(bug, Some(Bug::Seam(_))) { seed % 3 } else { seed % 8 };
         let wakes_left = if bug == Some(Bug::LostWake) { place + 1 } else { 0 };
         Self {
             bug,
-            left: Rc::new(Cell::new(place + 1)),
+            left: Arc::new(AtomicU64::new(place + 1)),
             wakes_left: Arc::new(AtomicU64::new(wakes_left)),
         }
     }
 
     /// Whether the bug strikes at this occasion for it.
-    fn strikes(&self, bug: Bug) -> bool {
-        if self.bug != Some(bug) || self.left.get() == 0 {
+    pub(super) fn strikes(&self, bug: Bug) -> bool {
+        if self.bug != Some(bug) {
             return false;
         }
-        self.left.set(self.left.get() - 1);
-        self.left.get() == 0
+        let left = self.left();
+        self.set_left(left.saturating_sub(1));
+        left == 1
+    }
+
+    fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    fn set_left(&self, left: u64) {
+        self.left.store(left, Ordering::Relaxed);
     }
 }
 
@@ -124,18 +155,18 @@ impl<S: Sink> Sink for Distorted<'_, S> {
         if self.trap.strikes(Bug::LostData) {
             return Flow::Continue;
         }
-        if self.trap.bug == Some(Bug::SwappedData) && self.trap.left.get() > 0 {
+        if self.trap.bug == Some(Bug::SwappedData) && self.trap.left() > 0 {
             match &self.held {
                 Some((held, _)) if *held == key => {
                     // Deliveries of one byte value would not show it: the trap stays until it
                     // counts.
-                    if self.trap.left.get() > 1 {
-                        self.trap.left.set(self.trap.left.get() - 1);
+                    if self.trap.left() > 1 {
+                        self.trap.set_left(self.trap.left() - 1);
                         self.let_go();
                     }
                     let flow = self.sink.data(key, bytes);
                     if self.held.is_some() {
-                        self.trap.left.set(0);
+                        self.trap.set_left(0);
                     }
                     self.let_go();
                     return flow;

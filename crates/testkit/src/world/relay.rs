@@ -2,7 +2,9 @@
 //! end of each direction is passed on.
 
 use super::plan::Kind;
+use super::planted::Bug;
 use super::service::{Service, Tracked};
+use crate::coat::coat;
 use mainspring_loop::{Action, CloseReason, Conn, ConnId, Cx, Input};
 
 impl Service {
@@ -19,11 +21,14 @@ impl Service {
         let mut state = Tracked::new(token, Kind::Proxy);
         state.client = Some(client);
         let now = cx.now();
-        let Ok(upstream) = cx.connect(this, &at, state) else { return false };
+        let trap = self.plan.trap.clone();
+        let strikes = move |flaw| trap.strikes(Bug::Seam(flaw));
+        let layers = coat(self.plan.coat(Kind::Echo), false, strikes);
+        let Ok(upstream) = cx.connect_layered(this, &at, state, layers) else { return false };
         if let Some(mut conn) = cx.conn(upstream) {
             conn.set_relay(true);
         }
-        let added = book.add(upstream, Kind::Proxy, None, now);
+        let added = book.add(upstream, Kind::Proxy, None, Some(now));
         book.conns[added].has_state = true;
         self.links.insert(client, upstream);
         true

@@ -2,7 +2,7 @@
 
 use super::life::Life;
 use super::plan::Plan;
-use super::planted::{Bug, Trap};
+use super::planted::Bug;
 use super::simulated::Simulated;
 use super::stage::Stage;
 use mainspring_sim::World;
@@ -53,13 +53,10 @@ impl WorldRun {
     ///
     /// The laws that were broken.
     pub fn seed(self, seed: u64) -> Result<Passed, Failure> {
-        let plan = Arc::new(Plan::of(seed));
+        let plan = Arc::new(Plan::of(seed).planted(self.bug));
         let world = World::new(seed, Simulated::world_options(&plan, self.log));
-        let trap = Trap::new(self.bug, seed);
         let result = lived(|| {
-            Life::begin(&plan, |book, detached| {
-                Simulated::new(&world, &plan, &trap, book, detached)
-            })
+            Life::begin(&plan, |book, detached| Simulated::new(&world, &plan, book, detached))
         });
         let log = world.take_log();
         match result {

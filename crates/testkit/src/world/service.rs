@@ -56,12 +56,38 @@ pub(super) struct Tracked {
     pub(super) client: Option<ConnId>,
     /// Of a worker: where its answers come from.
     pub(super) way: u8,
+    /// Of a link: which, and the bytes that it has said. Those that came back are `seen`.
+    pub(super) link: Option<usize>,
+    pub(super) said: usize,
+    pub(super) turned_away: bool,
+    /// Of a pool: what was left of the last portion, and the fresh bytes of a turn.
+    pub(super) left: usize,
+    pub(super) portions: (u64, usize),
 }
 
 impl Tracked {
     pub(super) fn new(token: usize, kind: Kind) -> Self {
         let codec = LengthPrefix::varint();
-        Self { token, kind, seen: 0, codec, client: None, way: token as u8 % 3 }
+        let way = token as u8 % 3;
+        let (link, said, turned_away, left, portions) = (None, 0, false, 0, (0, 0));
+        Self {
+            token,
+            kind,
+            seen: 0,
+            codec,
+            client: None,
+            way,
+            link,
+            said,
+            turned_away,
+            left,
+            portions,
+        }
+    }
+
+    /// Of a link that is dialled: the record comes with the connection.
+    pub(super) fn of_link(number: usize) -> Self {
+        Self { link: Some(number), ..Self::new(usize::MAX, Kind::Link) }
     }
 }
 
@@ -141,22 +167,25 @@ impl Service {
         std::panic::resume_unwind(Box::new("a planned panic"));
     }
 
-    fn enter(&self, state: &Tracked, conn: &mut Conn<'_>, what: &'static str) {
+    pub(super) fn enter(&self, state: &Tracked, conn: &mut Conn<'_>, what: &'static str) {
         let now = conn.cx().now();
-        let bytes_in = conn.stats().bytes_in;
+        let bytes_in = conn.stats().plain_in;
         self.book.open().enter(state.token, conn.id(), what, now, bytes_in);
     }
 
     /// What every callback about a connection ends with.
-    fn leave(&self, state: &Tracked, conn: &mut Conn<'_>, action: Action) -> Action {
+    pub(super) fn leave(&self, state: &Tracked, conn: &mut Conn<'_>, action: Action) -> Action {
         let mut book = self.book.open();
         let most = self.plan.limits.output_max.saturating_add(self.plan.one_delivery());
         let unsent = conn.out_bytes();
         book.check(unsent <= most, || format!("{} has {unsent} unsent bytes", conn.id()));
         let record = &mut book.conns[state.token];
-        record.bytes_in = conn.stats().bytes_in;
-        record.held |=
-            matches!(action, Action::Pause | Action::Yield) || record.paused || conn.is_choked();
+        let stats = conn.stats();
+        (record.bytes_in, record.wire_in) = (stats.plain_in, stats.bytes_in);
+        record.held |= matches!(action, Action::Pause | Action::Yield)
+            || record.paused
+            || conn.is_choked()
+            || self.plan.is_pooled(record.origin);
         match action {
             Action::Pause => record.paused = true,
             Action::Shutdown => book.told_to_end = true,
@@ -166,8 +195,10 @@ impl Service {
     }
 
     fn join_room(&self, id: ConnId) {
-        if self.kind == Kind::Room {
-            self.book.open().room.push(id);
+        match self.kind {
+            Kind::Room => self.book.open().room.push(id),
+            Kind::Feed => self.book.open().hall.push(id),
+            _ => {}
         }
     }
 }
@@ -178,7 +209,7 @@ impl Handler for Service {
     fn on_open(&mut self, conn: &mut Conn<'_>) -> Opened<Tracked> {
         let peer = (conn.listener().expect("it was accepted"), conn.peer());
         let (id, now) = (conn.id(), conn.cx().now());
-        let token = self.book.open().add(id, self.kind, Some(peer), now);
+        let token = self.book.open().add(id, self.kind, Some(peer), Some(now));
         let state = Tracked::new(token, self.kind);
         let opened = self.opened(state, conn);
         let has_state = !matches!(opened, Opened::Refuse);
@@ -201,6 +232,9 @@ impl Handler for Service {
 
     fn on_connected(&mut self, state: &mut Tracked, conn: &mut Conn<'_>) -> Action {
         self.enter(state, conn, "on_connected");
+        if state.kind == Kind::Link {
+            self.say_on_link(state, conn);
+        }
         self.leave(state, conn, Action::Continue)
     }
 
@@ -230,9 +264,13 @@ impl Handler for Service {
         self.enter(state, conn, "on_timer");
         let now = conn.cx().now();
         self.book.open().timer(state.token, id, now);
-        if state.kind == Kind::Pausing {
-            let id = conn.id();
-            self.resume(&mut conn.cx(), id);
+        match state.kind {
+            Kind::Pausing | Kind::Framed => {
+                let id = conn.id();
+                self.resume(&mut conn.cx(), id);
+            }
+            Kind::Link => self.say_on_link(state, conn),
+            _ => {}
         }
         self.leave(state, conn, Action::Continue)
     }
@@ -243,6 +281,12 @@ impl Handler for Service {
         if state.kind == Kind::Proxy {
             self.link_drained(state, conn);
         }
+        self.leave(state, conn, Action::Continue)
+    }
+
+    fn on_layered(&mut self, state: &mut Tracked, conn: &mut Conn<'_>) -> Action {
+        self.enter(state, conn, "on_layered");
+        self.book.open().layered += 1;
         self.leave(state, conn, Action::Continue)
     }
 

@@ -3,14 +3,14 @@
 use super::ledger::Book;
 use super::life::set_up;
 use super::plan::Plan;
-use super::planted::{Planted, Trap};
+use super::planted::Planted;
 use super::service::DetachedSockets;
 use super::stage::{Played, PlayedDatagrams, Stage};
 use crate::SimServer;
 use fastrand::Rng;
 use mainspring_io::Addr;
 use mainspring_loop::{Handle, Shard};
-use mainspring_sim::{SimDatagramPeer, SimDriver, SimPeer, World, WorldOptions};
+use mainspring_sim::{Faults, SimDatagramPeer, SimDriver, SimPeer, World, WorldOptions};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +25,11 @@ impl Simulated {
     pub(super) fn new(
         world: &World,
         plan: &Arc<Plan>,
-        trap: &Trap,
         book: &Book,
         detached: &DetachedSockets,
     ) -> Self {
         let setup = |shard: &mut Shard<'_>| set_up(shard, plan, book, detached);
-        let wrap = |driver| Planted::new(driver, trap);
+        let wrap = |driver| Planted::new(driver, &plan.trap);
         let server = SimServer::start_over(world, plan.loops, wrap, plan.builder(), setup)
             .expect("the world has free ports");
         Self { world: world.clone(), server }
@@ -87,6 +86,10 @@ impl Stage for Simulated {
             let driver = rng.usize(..self.server.handle().stats().loops.len());
             self.world.wake_later(driver, Duration::from_micros(rng.u64(..10_000)));
         }
+    }
+
+    fn calm(&mut self) {
+        self.world.set_faults(Faults::none());
     }
 
     fn buffered_bytes(&self) -> impl Iterator<Item = usize> {

@@ -4,7 +4,7 @@
 use super::ledger::Book;
 use super::life::{Life, set_up};
 use super::plan::{Plan, TINY_SHIFT};
-use super::planted::{Bug, Planted, Trap};
+use super::planted::{Bug, Planted};
 use super::run::{Failure, lived};
 use super::service::DetachedSockets;
 use super::socket_peer::{SocketPeer, SocketTraits};
@@ -91,9 +91,9 @@ impl SocketRun {
     }
 
     fn plan(self, seed: u64, place: &Place) -> Plan {
-        let mut plan = Plan::of(seed).on_sockets(self.driver, &place.dir);
+        let mut plan = Plan::of(seed).planted(self.bug).on_sockets(self.driver, &place.dir);
         if self.bug.is_some() {
-            plan.loops = 1;
+            (plan.loops, plan.link_loop) = (1, 0);
             plan.tempo.patience = Duration::from_secs(2);
             plan.tempo.grace = Duration::from_secs(1);
         }
@@ -125,7 +125,7 @@ impl Sockets {
     ) -> Result<Self, Error> {
         let (handle, ended) = match run.bug {
             None => start(run.driver, plan, book, detached)?,
-            Some(bug) => start_planted(run.driver, bug, plan, book, detached)?,
+            Some(_) => start_planted(run.driver, plan, book, detached)?,
         };
         Ok(Self {
             began: present(),
@@ -213,6 +213,10 @@ impl Stage for Sockets {
         // The kernel does that.
     }
 
+    fn calm(&mut self) {
+        // Theirs never end.
+    }
+
     fn buffered_bytes(&self) -> impl Iterator<Item = usize> {
         self.handle.stats().loops.into_iter().map(|counted| counted.buffered_bytes as usize)
     }
@@ -248,7 +252,6 @@ fn start(
 /// for it.
 fn start_planted(
     driver: DriverKind,
-    bug: Bug,
     plan: &Arc<Plan>,
     book: &Book,
     detached: &DetachedSockets,
@@ -258,7 +261,7 @@ fn start_planted(
     let (tell_handle, handle) = channel();
     let plan = plan.clone();
     std::thread::spawn(move || {
-        let run = Turning { plan, bug, setup, tell_handle };
+        let run = Turning { plan, setup, tell_handle };
         let result = match driver {
             DriverKind::Portable => run.over(ReadyDriver::portable),
             #[cfg(target_os = "linux")]
@@ -279,7 +282,6 @@ fn start_planted(
 /// One loop with a bug, on the thread that turns it.
 struct Turning<F> {
     plan: Arc<Plan>,
-    bug: Bug,
     setup: F,
     tell_handle: Sender<Handle>,
 }
@@ -289,9 +291,9 @@ impl<F: Fn(&mut Shard<'_>) -> Result<(), Error>> Turning<F> {
         self,
         driver: impl FnOnce(DriverLimits) -> io::Result<D>,
     ) -> Result<(), Error> {
-        let Self { plan, bug, setup, tell_handle } = self;
+        let Self { plan, setup, tell_handle } = self;
         let driver = driver(plan.limits.driver.clone()).map_err(Error::Driver)?;
-        let planted = Planted::new(driver, &Trap::new(Some(bug), plan.seed));
+        let planted = Planted::new(driver, &plan.trap);
         let (mut loops, handle) = plan.builder().simulate([planted], setup)?;
         let _ = tell_handle.send(handle);
         while loops[0].turn()? {}

@@ -39,6 +39,9 @@ pub(super) trait Stage {
     /// Wakes a loop now and then for nothing.
     fn jog(&mut self, rng: &mut Rng);
 
+    /// Ends the faults of the network, where they are in somebody's hand.
+    fn calm(&mut self);
+
     /// What the loops buffer now, loop by loop.
     fn buffered_bytes(&self) -> impl Iterator<Item = usize>;
 }
