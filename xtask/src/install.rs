@@ -29,6 +29,9 @@ const PROGRAMS: &[Program] = &[
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "setpriv", package: "util-linux" },
     Program { name: "script", package: "bsdutils" },
+    Program { name: "dpkg-deb", package: "dpkg" },
+    Program { name: "strip", package: "binutils" },
+    Program { name: "systemd-analyze", package: "systemd" },
     // No programs, but looked for alike: an absolute path is one in every folder of PATH.
     Program { name: "/usr/lib/nginx/modules/ngx_stream_module.so", package: "libnginx-mod-stream" },
     Program { name: "/usr/include/uv.h", package: "libuv1-dev" },

@@ -1,4 +1,4 @@
-//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench,counts}`.
+//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench,counts,package}`.
 //!
 //! A command is a file: it parses its flags, then runs steps ([`step`]) in order. Shell scripts are
 //! not used, so that a command means the same on every machine and its parts have unit tests.
@@ -12,6 +12,7 @@ mod flags;
 mod fuzz;
 mod install;
 mod license;
+mod package;
 mod sim;
 mod step;
 mod test;
@@ -73,6 +74,12 @@ const COMMANDS: &[Entry] = &[
         help: counts::HELP,
         run: counts::run,
     },
+    Entry {
+        name: "package",
+        about: "the program as a Debian package",
+        help: package::HELP,
+        run: package::run,
+    },
 ];
 
 /// Exit code for a command line that was not understood, as of getopt programs.
@@ -109,7 +116,7 @@ fn main() -> ExitCode {
 fn overview() -> String {
     let mut text = String::from("usage: cargo xtask <command> [flags]\n\ncommands:\n");
     for entry in COMMANDS {
-        text.push_str(&format!("  {:<6} {}\n", entry.name, entry.about));
+        text.push_str(&format!("  {:<7} {}\n", entry.name, entry.about));
     }
     text.push_str(
         "\nexamples:\n  cargo xtask test\n  cargo xtask tidy\n  cargo xtask sim --seed 7 --log\n\n\
