@@ -19,6 +19,7 @@ mod table;
 mod transfer;
 #[cfg(unix)]
 pub(crate) mod unix_path;
+mod wait;
 
 use crate::region::ReadBuffers;
 use crate::wake::WakeFlag;
@@ -28,7 +29,7 @@ use crate::{
 };
 use datagram::{Batches, DatagramSocket, Sent};
 use listener::Listener;
-use mio::{Events, Poll, Token};
+use mio::{Poll, Token};
 use poll::Report;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use stream::StreamSocket;
 use table::{Socket, State, Table, token_of};
+use wait::Events;
 
 /// No key has this token: its slot number would be 2^32 - 1.
 const WAKE: Token = Token(usize::MAX);
@@ -86,7 +88,8 @@ impl ReadyDriver {
     ///
     /// If the system gives no poller: out of descriptors, usually.
     pub fn new(limits: DriverLimits) -> io::Result<Self> {
-        Self::with_batches(limits, Batches::new())
+        let events = Events::new(limits.events_per_turn.max(1));
+        Self::with(limits, events, Batches::new())
     }
 
     /// A driver that uses only system calls that every system has: the same datagrams leave and
@@ -96,14 +99,15 @@ impl ReadyDriver {
     ///
     /// As for [`new`](ReadyDriver::new).
     pub fn portable(limits: DriverLimits) -> io::Result<Self> {
-        Self::with_batches(limits, Batches::none())
+        let events = Events::portable(limits.events_per_turn.max(1));
+        Self::with(limits, events, Batches::none())
     }
 
-    fn with_batches(limits: DriverLimits, batches: Batches) -> io::Result<Self> {
+    fn with(limits: DriverLimits, events: Events, batches: Batches) -> io::Result<Self> {
         let poller = Poll::new()?;
         let wake = WakeFlag::new(mio::Waker::new(poller.registry(), WAKE)?);
         Ok(Self {
-            events: Events::with_capacity(limits.events_per_turn.max(1)),
+            events,
             wake,
             table: Table::default(),
             queue: VecDeque::new(),
@@ -302,7 +306,10 @@ impl Driver for ReadyDriver {
         let sent = socket.send(outbox, &self.batches, &mut |error| {
             report_dropped(reports, key, error);
         });
-        if sent == Sent::Starved {
+        let room_is_told =
+            sent == Sent::Full && socket.await_room(self.poller.registry(), token_of(key)).is_ok();
+        if sent != Sent::Done && !room_is_told {
+            // It is tried again before long.
             self.starved.push(key);
         }
         if sent != Sent::Done {

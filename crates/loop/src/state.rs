@@ -122,8 +122,8 @@ pub(crate) struct ListenerInfo {
 pub(crate) enum Alarm {
     /// The dial, idle, write or linger deadline of a connection.
     Guard(Key),
-    /// A timer of the handler's, and its place in the connection's list of them.
-    User { key: Key, place: u32 },
+    /// A timer of the handler's, in the connection's list of them.
+    User(Key),
     /// A timer of a handler's that is of no connection.
     Handler(u32),
     /// A handler's tick.

@@ -18,12 +18,17 @@
 //!
 //! Eleven levels cover every `u64`, so no deadline is too far to have a place of its own.
 //!
-//! What it costs: with a million timers, each in another part of memory, arming or cancelling one
-//! waits for one entry (the neighbours in its list are only written); but placing the timers of a
-//! slot again waits for one entry after the other, so that entering a slot of 70,000 takes some 15
-//! ms. Slots of blocks, thirteen timers to a cache line, were measured: they halve that stall and
-//! the cost of firing, and make arming and cancelling cost 70 % more.
+//! Timers of one owner are a list through the same entries ([`list`]), so that they end with it.
+//!
+//! What it costs: with a million timers, each in another part of memory, cancelling one waits for
+//! one entry (its neighbours in both lists are only written), and arming one for none; but placing
+//! the timers of a slot again waits for one entry after the other, so that entering a slot of 70,000
+//! takes some 15 ms. Slots of blocks, thirteen timers to a cache line, were measured: they halve that
+//! stall and the cost of firing, and make arming and cancelling cost 70 % more.
 
+pub(crate) mod list;
+
+use list::Owned;
 use std::num::NonZeroU32;
 
 /// Bits of a tick that choose the slot of one level.
@@ -51,7 +56,7 @@ pub struct TimerId {
 /// armed. A deadline that had passed when its timer was armed counts as the wheel's tick at that
 /// moment.
 ///
-/// Arming and cancelling are O(1), and neither waits for memory but for the entry it is about.
+/// Arming and cancelling are O(1), and neither waits for memory but for the entry that is cancelled.
 /// Nothing is allocated once the slab has reached its greatest number of timers, and the slab does
 /// not shrink.
 pub(crate) struct TimerWheel<T> {
@@ -63,10 +68,10 @@ pub(crate) struct TimerWheel<T> {
     occupied: [u64; LEVELS],
     /// Heads of the slots (level by level), head of the due list, then timers and free entries.
     entries: Vec<Entry<T>>,
-    /// Free entries, the one freed last on top. A list through the entries would save this memory,
-    /// but make each arming wait for the entry of the one before it to come from memory: its
-    /// `next` would say which entry is to be had.
-    free: Vec<u32>,
+    /// Free entries and their generations, the one freed last on top. A list through the entries
+    /// would save this memory, but make each arming wait for its entry to come from memory, to be
+    /// told that generation and the next free entry.
+    free: Vec<Free>,
     /// Timers armed and not yet popped or cancelled.
     len: usize,
 }
@@ -76,18 +81,33 @@ struct Entry<T> {
     prev: u32,
     next: u32,
     generation: u32,
+    /// The neighbours in the list of its owner.
+    owned: Owned,
     /// `None` for heads and free entries, so that no id can name them.
     payload: Option<T>,
 }
 
-/// A payload of twelve bytes (kind, slot, generation) leaves an entry within 40.
-const _: () = assert!(size_of::<Entry<[u32; 3]>>() <= 40);
+#[derive(Clone, Copy)]
+struct Free {
+    index: u32,
+    /// Of the next timer there.
+    generation: u32,
+}
+
+/// A payload of a kind and a key leaves an entry within 40 bytes.
+const _: () = assert!(size_of::<Entry<crate::state::Alarm>>() <= 40);
 
 impl<T: Copy> TimerWheel<T> {
     /// An empty wheel at tick 0.
     pub(crate) fn new() -> Self {
-        let head =
-            |index| Entry { deadline: 0, prev: index, next: index, generation: 0, payload: None };
+        let head = |index| Entry {
+            deadline: 0,
+            prev: index,
+            next: index,
+            generation: 0,
+            owned: Owned::NOT,
+            payload: None,
+        };
         Self {
             now: 0,
             levels: 0,
@@ -101,28 +121,21 @@ impl<T: Copy> TimerWheel<T> {
     /// Arms a timer. A deadline not after the wheel's tick fires at the next `advance`, even one
     /// that does not move time on.
     pub(crate) fn arm(&mut self, deadline_tick: u64, payload: T) -> TimerId {
-        let deadline = deadline_tick.max(self.now);
-        let index = self.allocate(deadline, payload);
-        self.place(index, deadline);
-        self.len += 1;
-        self.id_of(index)
+        self.arm_as(Owned::NOT, deadline_tick, payload)
     }
 
-    /// Cancels a timer, also one that is due and not yet popped. `None` when it has fired or was
-    /// cancelled.
+    /// Cancels a timer that has no owner, also one that is due and not yet popped. `None` when it has
+    /// fired or was cancelled.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
-        let entry = self.entries.get(id.index.get() as usize)?;
-        if entry.generation != id.generation || entry.payload.is_none() {
-            return None;
-        }
+        self.payload(id)?;
         self.unlink(id.index.get());
         self.release(id.index.get())
     }
 
     /// What the timer is for, as long as it is armed or due.
-    pub(crate) fn payload_mut(&mut self, id: TimerId) -> Option<&mut T> {
-        let entry = self.entries.get_mut(id.index.get() as usize)?;
-        if entry.generation == id.generation { entry.payload.as_mut() } else { None }
+    pub(crate) fn payload(&self, id: TimerId) -> Option<T> {
+        let entry = self.entries.get(id.index.get() as usize)?;
+        if entry.generation == id.generation { entry.payload } else { None }
     }
 
     /// Moves time on and appends what has expired to the due list. A tick before the wheel's counts
@@ -146,18 +159,15 @@ impl<T: Copy> TimerWheel<T> {
         self.now = self.now.max(now_tick);
     }
 
-    /// Takes the timer that is due first. The caller bounds its batch; what it leaves stays due.
-    pub(crate) fn pop_due(&mut self) -> Option<(TimerId, T)> {
+    /// The timer that is due first. It stays so until it is cancelled: to take it is to fire it. The
+    /// caller bounds its batch; what it leaves stays due.
+    pub(crate) fn first_due(&self) -> Option<(TimerId, T)> {
+        // The head has no payload, and stands alone when nothing is due.
         let index = self.entry(DUE).next;
-        if index == DUE {
-            return None;
-        }
-        let id = self.id_of(index);
-        self.unlink(index);
-        self.release(index).map(|payload| (id, payload))
+        self.entry(index).payload.map(|payload| (self.id_of(index), payload))
     }
 
-    /// Whether `pop_due` would give a timer.
+    /// Whether `first_due` would give a timer.
     pub(crate) fn has_due(&self) -> bool {
         self.entry(DUE).next != DUE
     }
@@ -194,9 +204,13 @@ impl<T: Copy> TimerWheel<T> {
     /// Appends an entry to the slot of its deadline, which is not before `now`.
     fn place(&mut self, index: u32, deadline: u64) {
         let (level, slot) = slot_of(self.now, deadline);
+        self.occupy(level, slot);
+        self.append(head_of(level, slot), index);
+    }
+
+    fn occupy(&mut self, level: usize, slot: usize) {
         self.levels |= 1 << level;
         self.occupied[level] |= 1 << slot;
-        self.append(head_of(level, slot), index);
     }
 
     /// Places the entries of an upper slot again, now that `now` has entered it. In list order:
@@ -227,12 +241,17 @@ impl<T: Copy> TimerWheel<T> {
     }
 
     fn append(&mut self, head: u32, index: u32) {
-        let tail = self.entry(head).prev;
-        self.entry_mut(tail).next = index;
-        self.entry_mut(head).prev = index;
+        let tail = self.insert_before(head, index);
         let entry = self.entry_mut(index);
         entry.prev = tail;
         entry.next = head;
+    }
+
+    /// Has the end of a list point to an entry, and returns what stood there.
+    fn insert_before(&mut self, head: u32, index: u32) -> u32 {
+        let tail = std::mem::replace(&mut self.entry_mut(head).prev, index);
+        self.entry_mut(tail).next = index;
+        tail
     }
 
     fn unlink(&mut self, index: u32) {
@@ -259,34 +278,45 @@ impl<T: Copy> TimerWheel<T> {
         }
     }
 
+    fn arm_as(&mut self, owned: Owned, deadline_tick: u64, payload: T) -> TimerId {
+        let deadline = deadline_tick.max(self.now);
+        let Free { index, generation } = self.allocate();
+        let (level, slot) = slot_of(self.now, deadline);
+        self.occupy(level, slot);
+        let head = head_of(level, slot);
+        let prev = self.insert_before(head, index);
+        // Nothing of the entry is read: its memory may take its time.
+        let entry = Entry { deadline, prev, next: head, generation, owned, payload: Some(payload) };
+        *self.entry_mut(index) = entry;
+        self.len += 1;
+        TimerId { index: NonZeroU32::new(index).expect("entry 0 is a head"), generation }
+    }
+
     /// Takes a free entry, the one freed last: it is the likeliest to be in the cache.
-    fn allocate(&mut self, deadline: u64, payload: T) -> u32 {
-        let Some(index) = self.free.pop() else { return self.grow(deadline, payload) };
-        let entry = self.entry_mut(index);
-        entry.deadline = deadline;
-        entry.payload = Some(payload);
-        index
+    fn allocate(&mut self) -> Free {
+        self.free.pop().unwrap_or_else(|| self.grow())
     }
 
     /// Makes one more entry, and room among the free ones for every entry there is: to free one
     /// allocates nothing.
     #[cold]
-    fn grow(&mut self, deadline: u64, payload: T) -> u32 {
+    fn grow(&mut self) -> Free {
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 timers a loop");
-        let payload = Some(payload);
-        self.entries.push(Entry { deadline, prev: index, next: index, generation: 0, payload });
+        let (owned, payload) = (Owned::NOT, None);
+        let entry = Entry { deadline: 0, prev: index, next: index, generation: 0, owned, payload };
+        self.entries.push(entry);
         if self.free.capacity() < self.entries.capacity() {
             self.free.reserve_exact(self.entries.capacity());
         }
-        index
+        Free { index, generation: 0 }
     }
 
     /// Frees an unlinked entry and makes its ids stale.
     fn release(&mut self, index: u32) -> Option<T> {
         let entry = self.entry_mut(index);
         entry.generation = entry.generation.wrapping_add(1);
-        let payload = entry.payload.take();
-        self.free.push(index);
+        let (generation, payload) = (entry.generation, entry.payload.take());
+        self.free.push(Free { index, generation });
         self.len -= 1;
         payload
     }

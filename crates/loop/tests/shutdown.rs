@@ -331,7 +331,9 @@ fn a_stop_waits_for_a_peer_that_does_not_read_only_until_the_deadline() {
     handle.stop();
     running.join().unwrap();
     let took = began.elapsed();
-    assert!(took >= DEADLINE && took < DEADLINE + Duration::from_secs(5), "took {took:?}");
+    // The time counts from the beginning of the turn that hears of the stop: it may be at work.
+    let earliest = DEADLINE - Duration::from_millis(50);
+    assert!(took >= earliest && took < DEADLINE + Duration::from_secs(5), "took {took:?}");
     assert_eq!(log.count("close 1 Shutdown"), 1);
     let total = handle.stats().total;
     assert_eq!(

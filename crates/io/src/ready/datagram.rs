@@ -37,6 +37,12 @@ pub(crate) struct Batches {
 pub(crate) struct DatagramSocket {
     socket: UdpSocket,
     is_ipv6: bool,
+    /// The poller tells when there is room to send. It does not if nothing waits for that: each
+    /// datagram that leaves would be an event.
+    awaits_room: bool,
+    /// Runs of equally long datagrams may arrive as one message.
+    #[cfg(target_os = "linux")]
+    coalesced: bool,
     /// Runs of equally long datagrams leave as one message that the kernel cuts up.
     #[cfg(target_os = "linux")]
     segments: bool,
@@ -123,12 +129,11 @@ impl DatagramSocket {
         let socket = open_when_free(|| open_bound(at, Type::DGRAM, options))?;
         batches.prepare();
         let socket = UdpSocket::from_std(socket.into());
-        #[cfg(target_os = "linux")]
-        if batches.wanted && options.gro {
-            batch::receive_coalesced(&socket);
-        }
         Ok(Self {
             is_ipv6: socket.local_addr()?.is_ipv6(),
+            awaits_room: false,
+            #[cfg(target_os = "linux")]
+            coalesced: batches.wanted && options.gro && batch::receive_coalesced(&socket),
             #[cfg(target_os = "linux")]
             segments: batches.wanted && options.gso && batch::can_segment(&socket),
             socket,
@@ -136,7 +141,25 @@ impl DatagramSocket {
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+        self.socket.register(registry, token, Interest::READABLE)
+    }
+
+    /// Has the poller tell when a socket that is full has room again.
+    pub(super) fn await_room(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if !self.awaits_room {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.socket.reregister(registry, token, both)?;
+            self.awaits_room = true;
+        }
+        Ok(())
+    }
+
+    /// There is room: the poller need not tell any more.
+    pub(super) fn end_wait(&mut self, registry: &Registry, token: Token) {
+        if self.awaits_room {
+            // Refused, it tells more than it needs to.
+            self.awaits_room = self.socket.reregister(registry, token, Interest::READABLE).is_err();
+        }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<Addr> {
@@ -302,7 +325,7 @@ impl DatagramSocket {
         delivered: &mut usize,
         sink: &mut impl Sink,
     ) -> io::Result<()> {
-        let received = batch.receive(&self.socket, |from, bytes| {
+        let received = batch.receive(&self.socket, self.coalesced, |from, bytes| {
             *delivered += bytes.len();
             if sink.datagram(key, &plain(from), bytes) == Flow::Pause {
                 state.clear(State::RECEIVING);

@@ -1,11 +1,10 @@
 //! One turn of the driver: ask the kernel, tell what is due, serve what is ready.
 
 use super::stream::Served;
-use super::table::{Socket, State, Table};
+use super::table::{Socket, State, Table, token_of};
+use super::wait::Told;
 use super::{ReadyDriver, WAKE, clock, enqueue};
 use crate::{DriverLimits, Key, OwnedStream, Sink};
-use mio::Events;
-use mio::event::Event;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -88,17 +87,13 @@ impl ReadyDriver {
 
     /// Asks the kernel. A wait that fails is a wait that brought nothing, until it keeps failing.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poller.poll(&mut self.events, timeout) {
+        match self.events.wait(&mut self.poller, timeout) {
             Ok(()) => {
                 self.failed_waits = 0;
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                self.events.clear();
-                Ok(())
-            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => {
-                self.events.clear();
                 self.failed_waits += 1;
                 tracing::debug!(%error, in_a_row = self.failed_waits, "the poller failed");
                 if self.failed_waits >= FAILED_WAITS {
@@ -160,38 +155,35 @@ impl ReadyDriver {
     /// Serves events as they were told, nothing older being left to do. What is beyond the budget
     /// is queued.
     fn serve_events(&mut self, budget: &mut Budget, sink: &mut impl Sink) {
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
-            let Some(key) = self.note(event) else { continue };
+        for index in 0..self.events.len() {
+            let Some(key) = self.note(index) else { continue };
             if budget.is_spent() {
                 self.enqueue(key);
             } else {
                 self.serve(key, budget, sink);
             }
         }
-        self.events = events;
     }
 
     /// Queues what the events tell.
     fn note_events(&mut self) {
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
-            if let Some(key) = self.note(event) {
+        for index in 0..self.events.len() {
+            if let Some(key) = self.note(index) {
                 self.enqueue(key);
             }
         }
-        self.events = events;
     }
 
     /// Turns an event into bits of its socket. The key of the socket if that gives it something to
     /// do.
-    fn note(&mut self, event: &Event) -> Option<Key> {
-        if event.token() == WAKE {
+    fn note(&mut self, event: usize) -> Option<Key> {
+        let told = self.events.told(event);
+        if told.token == WAKE {
             self.wake.lower();
             return None;
         }
-        let (key, slot) = self.table.of_token(event.token())?;
-        mark(event, &mut slot.state);
+        let (key, slot) = self.table.of_token(told.token)?;
+        mark(told, &mut slot.state);
         let due = slot.state.has(State::RECEIVING.and(State::READABLE))
             || slot.state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
             || matches!(slot.socket, Socket::Listener(_)) && !slot.state.has(State::RESTING);
@@ -249,6 +241,9 @@ impl ReadyDriver {
                 served
             }
             Socket::Datagram(socket) => {
+                if state.has(State::WAITING.and(State::WRITABLE)) {
+                    socket.end_wait(self.poller.registry(), token_of(key));
+                }
                 socket.serve(key, state, &mut self.batches, &mut budget.delivered, sink)
             }
             Socket::Stream(_) | Socket::Vacant => return,
@@ -280,10 +275,10 @@ impl Budget {
     }
 }
 
-fn mark(event: &Event, state: &mut State) {
-    let (error, read_closed) = (event.is_error(), event.is_read_closed());
+fn mark(told: Told, state: &mut State) {
+    let (error, read_closed) = (told.error, told.read_closed);
     if !state.has(State::ENDED) {
-        if event.is_readable() || read_closed || error {
+        if told.readable || read_closed || error {
             state.set(State::READABLE);
         }
         if read_closed || error {
@@ -293,7 +288,7 @@ fn mark(event: &Event, state: &mut State) {
     if error {
         state.set(State::ERROR);
     }
-    if state.has(State::WAITING) && (event.is_writable() || event.is_write_closed() || error) {
+    if state.has(State::WAITING) && (told.writable || told.write_closed || error) {
         state.set(State::WRITABLE);
     }
 }

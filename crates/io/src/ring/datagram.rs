@@ -33,9 +33,9 @@ const CONTROL: usize = 32;
 const HEAD: usize = 16 + NAME + CONTROL;
 /// No UDP datagram is longer, coalesced ones included.
 const LONGEST: usize = 64 * 1024;
-/// An odd number of pages, so that the heads of the buffers do not all fall into the same places of
-/// the processor's cache.
-const BUFFER: usize = (HEAD + LONGEST).next_multiple_of(4096);
+/// An odd number of pages and three cache lines, so that the heads of the buffers do not all fall
+/// into the same places of the processor's caches.
+const BUFFER: usize = (HEAD + LONGEST).next_multiple_of(4096) + 3 * 64;
 
 /// How the kernel is to lay out what it receives: the lengths of address and control messages.
 pub(super) struct Layout(msghdr);

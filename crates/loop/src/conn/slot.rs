@@ -6,6 +6,7 @@ use crate::conn::completion::Completion;
 use crate::conn::ends::Ends;
 use crate::layer::slot::Layered;
 use crate::timer::TimerId;
+use crate::timer::list::TimerList;
 use mainspring_io::{Addr, DatagramOutbox, Outbox, SocketOptions};
 use std::collections::VecDeque;
 
@@ -43,16 +44,16 @@ pub(crate) struct ConnSlot {
     pub(crate) guard: Option<TimerId>,
     /// The tick for which the guard is armed, `u64::MAX` if it is not.
     pub(crate) guard_at: u64,
-    /// Bytes of this slot in the loop's sum.
-    pub(crate) counted: usize,
+    /// Timers of the handler's that have not fired.
+    pub(crate) timers: TimerList,
+    /// Bytes of this slot in the loop's sum, in which no connection has more than 4 GiB.
+    pub(crate) counted: u32,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
 /// What few connections have.
 #[derive(Default)]
 pub(crate) struct Extra {
-    /// User timers that have not fired.
-    pub(crate) timers: Vec<TimerId>,
     /// Sends to report when `passed.bytes_out` has reached the number.
     pub(crate) completions: VecDeque<(u64, Completion)>,
     /// What broadcasters have sent to it.
@@ -217,6 +218,7 @@ impl ConnSlot {
             reason: None,
             guard: None,
             guard_at: u64::MAX,
+            timers: TimerList::default(),
             counted: 0,
             extra: None,
         }
@@ -369,8 +371,9 @@ impl ConnSlot {
     /// Brings the loop's sum of buffered bytes up to date with this connection, which has `unsent`
     /// bytes of output.
     pub(crate) fn recount(&mut self, unsent: usize, buffered: &mut usize) {
-        let count = unsent + self.unread();
-        *buffered = *buffered + count - std::mem::replace(&mut self.counted, count);
+        let count = u32::try_from(unsent + self.unread()).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.counted, count);
+        *buffered = *buffered + count as usize - before as usize;
     }
 
     pub(crate) fn owes_completions(&self) -> bool {

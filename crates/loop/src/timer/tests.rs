@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use super::list::TimerList;
 use super::*;
 
 impl<T: Copy> TimerWheel<T> {
@@ -18,11 +19,15 @@ impl<T: Copy> TimerWheel<T> {
             }
         }
         assert_eq!(timers, self.len);
-        let mut free = self.free.clone();
+        let mut free: Vec<u32> = self.free.iter().map(|free| free.index).collect();
         free.sort_unstable();
         free.dedup();
         assert_eq!(free.len(), self.free.len(), "an entry is free twice");
-        assert!(free.iter().all(|index| *index >= HEADS && self.entry(*index).payload.is_none()));
+        for free in &self.free {
+            let entry = self.entry(free.index);
+            assert!(free.index >= HEADS && entry.payload.is_none());
+            assert_eq!(free.generation, entry.generation);
+        }
         assert_eq!(HEADS as usize + timers + free.len(), self.entries.len());
     }
 
@@ -39,6 +44,13 @@ impl<T: Copy> TimerWheel<T> {
         }
         assert_eq!(self.entry(head).prev, before);
         count
+    }
+
+    /// Takes the timer of no list that is due first.
+    fn pop_due(&mut self) -> Option<(TimerId, T)> {
+        let (id, payload) = self.first_due()?;
+        self.cancel(id).expect("what is due is armed");
+        Some((id, payload))
     }
 
     fn pop_all(&mut self) -> Vec<T> {
@@ -214,6 +226,54 @@ fn a_warm_wheel_does_not_grow() {
     assert_eq!(capacities(&wheel), capacity);
 }
 
+#[test]
+fn a_list_ends_as_a_whole() {
+    let mut wheel = TimerWheel::new();
+    let (mut one, mut other) = (TimerList::default(), TimerList::default());
+    let ids = [5, 70, 5, 9_000].map(|deadline| wheel.arm_in(&mut one, deadline, deadline));
+    let stays = wheel.arm_in(&mut other, 5, 0);
+    wheel.advance(5);
+    assert_eq!(wheel.cancel_in(&mut one, ids[2]), Some(5));
+    assert_eq!(wheel.cancel_in(&mut one, ids[2]), None, "once");
+    assert_eq!(wheel.ids_in(&one), [ids[3], ids[1], ids[0]]);
+    wheel.cancel_all(&mut one);
+    assert!(wheel.ids_in(&one).is_empty());
+    assert!(ids.iter().all(|id| wheel.payload(*id).is_none()));
+    assert_eq!(wheel.first_due(), Some((stays, 0)));
+    assert_eq!(wheel.len(), 1);
+    wheel.invariants();
+}
+
+/// A wheel in which a timer's payload tells its list: one of three, or none.
+struct Listed {
+    wheel: TimerWheel<u64>,
+    lists: [TimerList; 3],
+}
+
+impl Listed {
+    fn arm(&mut self, deadline: u64, payload: u64) -> TimerId {
+        match self.lists.get_mut(payload as usize % 4) {
+            Some(list) => self.wheel.arm_in(list, deadline, payload),
+            None => self.wheel.arm(deadline, payload),
+        }
+    }
+
+    /// A stale id is tried in a list and without one.
+    fn cancel(&mut self, id: TimerId) -> Option<u64> {
+        let list = self.wheel.payload(id).unwrap_or(u64::from(id.generation)) as usize % 4;
+        match self.lists.get_mut(list) {
+            Some(list) => self.wheel.cancel_in(list, id),
+            None => self.wheel.cancel(id),
+        }
+    }
+
+    fn pop_due(&mut self) -> Option<(TimerId, u64)> {
+        let (id, payload) = self.wheel.first_due()?;
+        assert_eq!(self.cancel(id), Some(payload));
+        Some((id, payload))
+    }
+}
+
 /// What the wheel promises, by the simplest means.
 #[derive(Default)]
 struct Model {
@@ -240,6 +300,15 @@ impl Model {
         let key = self.waiting.iter().find(|waiting| *waiting.1 == id).map(|waiting| *waiting.0)?;
         self.waiting.remove(&key);
         Some(key.1)
+    }
+
+    /// The ids in a list, the one armed last first.
+    fn ids_in(&self, list: usize) -> Vec<TimerId> {
+        let waiting = self.waiting.iter().map(|(key, id)| (key.1, *id));
+        let mut all: Vec<_> = waiting.chain(self.due.iter().copied()).collect();
+        all.retain(|(payload, _)| *payload as usize % 4 == list);
+        all.sort_by_key(|(payload, _)| std::cmp::Reverse(*payload));
+        all.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -268,55 +337,63 @@ fn later(rng: &mut fastrand::Rng, now: u64) -> u64 {
 
 fn run_against_model(seed: u64, operations: usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut wheel = TimerWheel::new();
+    let mut listed = Listed { wheel: TimerWheel::new(), lists: Default::default() };
     let mut model = Model::default();
     let mut ids = Vec::new();
     // Some runs start late, where the bits of the upper levels are set.
     let start = if rng.bool() { 0 } else { rng.u64(..) >> rng.u32(0..60) };
-    wheel.advance(start);
+    listed.wheel.advance(start);
     model.advance(start);
     for operation in 0..operations {
-        match rng.u32(0..10) {
-            0..=3 => {
+        match rng.u32(0..200) {
+            0 => {
+                let list = rng.usize(0..3);
+                listed.wheel.cancel_all(&mut listed.lists[list]);
+                for id in model.ids_in(list) {
+                    assert!(model.cancel(id).is_some());
+                }
+            }
+            1..=79 => {
                 let past = rng.u32(0..8) == 0;
                 let tick = distance(&mut rng);
                 let deadline = if past { tick } else { later(&mut rng, model.now) };
-                let id = wheel.arm(deadline, model.armed);
+                let id = listed.arm(deadline, model.armed);
                 model.waiting.insert((deadline.max(model.now), model.armed), id);
                 model.armed += 1;
                 ids.push(id);
             }
-            4..=5 if !ids.is_empty() => {
+            80..=119 if !ids.is_empty() => {
                 // Ids stay in the list after their end, so that stale ones are tried too.
                 let id = ids[rng.usize(ids.len() - ids.len().min(40)..ids.len())];
-                assert_eq!(wheel.cancel(id), model.cancel(id), "cancel, operation {operation}");
+                assert_eq!(listed.cancel(id), model.cancel(id), "cancel, operation {operation}");
             }
-            6 => {
+            120..=139 => {
                 let back = rng.u64(0..100);
-                wheel.advance(model.now.saturating_sub(back));
+                listed.wheel.advance(model.now.saturating_sub(back));
                 model.advance(model.now.saturating_sub(back));
             }
-            7..=8 => {
-                let tick = match wheel.next_tick() {
+            140..=179 => {
+                let tick = match listed.wheel.next_tick() {
                     Some(tick) if rng.bool() => tick,
                     _ if rng.u32(0..4) == 0 => later(&mut rng, model.now),
                     _ => model.now.saturating_add(rng.u64(0..100)),
                 };
-                wheel.advance(tick);
+                listed.wheel.advance(tick);
                 model.advance(tick);
             }
             _ => {
                 for _ in 0..rng.u32(0..6) {
                     let popped = model.due.pop_front().map(|(payload, id)| (id, payload));
-                    assert_eq!(wheel.pop_due(), popped, "pop, operation {operation}");
+                    assert_eq!(listed.pop_due(), popped, "pop, operation {operation}");
                 }
             }
         }
-        compare(&wheel, &model);
+        compare(&listed, &model);
         if operation % 16 == 0 {
-            wheel.invariants();
+            listed.wheel.invariants();
         }
     }
+    let mut wheel = listed.wheel;
     wheel.advance(u64::MAX);
     model.advance(u64::MAX);
     let rest: Vec<_> = model.due.iter().map(|due| due.0).collect();
@@ -324,7 +401,10 @@ fn run_against_model(seed: u64, operations: usize) {
     wheel.invariants();
 }
 
-fn compare(wheel: &TimerWheel<u64>, model: &Model) {
+fn compare(Listed { wheel, lists }: &Listed, model: &Model) {
+    for (number, list) in lists.iter().enumerate() {
+        assert_eq!(wheel.ids_in(list), model.ids_in(number), "list {number}");
+    }
     assert_eq!(wheel.len(), model.waiting.len() + model.due.len());
     assert_eq!(wheel.has_due(), !model.due.is_empty());
     let earliest = model.waiting.keys().next().map(|key| key.0);

@@ -22,10 +22,18 @@ impl Core {
     #[inline(never)]
     fn fire(&mut self) {
         for _ in 0..self.state.limits.posts_per_turn {
-            let Some((id, alarm)) = self.state.timers.pop_due() else { break };
+            let Some((id, alarm)) = self.state.timers.first_due() else { break };
+            if let Alarm::User(key) = alarm
+                && self.state.cancel_user_timer(key, id)
+            {
+                self.event(key, Event::Timer(id));
+                continue;
+            }
+            self.state.timers.cancel(id);
             match alarm {
                 Alarm::Guard(key) => self.guard(key),
-                Alarm::User { key, place } => self.user_timer(key, place, id),
+                // A timer ends with its connection.
+                Alarm::User(_) => {}
                 Alarm::Handler(host) => self.handler_timer(host, id),
                 Alarm::Tick(host) => self.tick(host),
                 Alarm::Late(key) => self.state.late(key),
@@ -59,11 +67,6 @@ impl Core {
             _ => (Stage::Closing, CloseReason::IdleTimeout),
         };
         self.state.escalate(key, stage, reason);
-    }
-
-    fn user_timer(&mut self, key: Key, place: u32, id: TimerId) {
-        self.state.unlist_user_timer(key, place);
-        self.event(key, Event::Timer(id));
     }
 
     fn handler_timer(&mut self, host: u32, id: TimerId) {
@@ -116,28 +119,20 @@ impl Core {
     }
 }
 
-/// Timers that handlers set. Each connection lists its own, so that they can be taken back when it ends;
-/// each timer knows its place in the list, so that nothing is searched.
+/// Timers that handlers set. Those of a connection are taken back when it ends.
 impl LoopState {
     pub(crate) fn arm_user_timer(&mut self, key: Key, after: Duration) -> TimerId {
         let tick = self.tick_after(after);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
             unreachable!("a connection lives as long as its callback");
         };
-        let timers = &mut conn.extra().timers;
-        let place = timers.len() as u32;
-        let id = self.timers.arm(tick, Alarm::User { key, place });
-        timers.push(id);
-        id
+        self.timers.arm_in(&mut conn.timers, tick, Alarm::User(key))
     }
 
     pub(crate) fn cancel_user_timer(&mut self, key: Key, id: TimerId) -> bool {
-        match self.timers.payload_mut(id) {
-            Some(Alarm::User { key: owner, place }) if *owner == key => {
-                let place = *place;
-                self.timers.cancel(id);
-                self.unlist_user_timer(key, place);
-                true
+        match (self.timers.payload(id), self.slots.get_mut(key)) {
+            (Some(Alarm::User(owner)), Some(Slot::Conn(conn))) if owner == key => {
+                self.timers.cancel_in(&mut conn.timers, id).is_some()
             }
             _ => false,
         }
@@ -148,20 +143,9 @@ impl LoopState {
     }
 
     pub(crate) fn cancel_handler_timer(&mut self, host: u32, id: TimerId) -> bool {
-        match self.timers.payload_mut(id) {
-            Some(Alarm::Handler(owner)) if *owner == host => self.timers.cancel(id).is_some(),
+        match self.timers.payload(id) {
+            Some(Alarm::Handler(owner)) if owner == host => self.timers.cancel(id).is_some(),
             _ => false,
-        }
-    }
-
-    fn unlist_user_timer(&mut self, key: Key, at: u32) {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return };
-        let timers = &mut conn.extra().timers;
-        timers.swap_remove(at as usize);
-        if let Some(moved) = timers.get(at as usize)
-            && let Some(Alarm::User { place, .. }) = self.timers.payload_mut(*moved)
-        {
-            *place = at;
         }
     }
 }

@@ -240,7 +240,7 @@ impl LoopState {
                 if refused { &self.counters.refused } else { &self.counters.handshakes_failed };
             counter.add(1);
         }
-        self.buffered -= conn.counted;
+        self.buffered -= conn.counted as usize;
         let unsent = conn.unsent() as u64;
         match conn.reason {
             Some(CloseReason::SlowConsumer) => self.counters.dropped_slow_bytes.add(unsent),
@@ -253,14 +253,12 @@ impl LoopState {
         if let Some(guard) = conn.guard.take() {
             self.timers.cancel(guard);
         }
+        self.timers.cancel_all(&mut conn.timers);
         self.end_lanes(conn);
         if let Some(mut extra) = conn.extra.take() {
             if let Some(layers) = extra.layers.take() {
                 let dropped = panic::caught(|| drop(layers));
                 panic::count(dropped, &self.counters, &"drop of the layers");
-            }
-            for timer in &extra.timers {
-                self.timers.cancel(*timer);
             }
             for (_, done) in extra.completions {
                 self.complete(done, crate::SendOutcome::Closed);

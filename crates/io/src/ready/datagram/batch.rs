@@ -11,7 +11,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 /// How many messages one receive takes at most.
-pub(super) const SLOTS: usize = 32;
+pub(super) const SLOTS: usize = 64;
+/// Slots begin at other places of their pages, or else the first bytes of all would fight for the
+/// same lines of the processor's cache, and short datagrams have no others.
+const STRIDE: usize = super::LONGEST + 3 * 64;
 /// How many datagrams one send takes at most. The kernel cuts a message into no more than 64 either
 /// (UDP_MAX_SEGMENTS in kernels before 6.6).
 const SENDS: usize = 64;
@@ -46,34 +49,37 @@ struct Run {
 
 impl Batch {
     pub(super) fn new() -> Box<Self> {
-        Box::new(Self { slots: vec![0; SLOTS * super::LONGEST] })
+        Box::new(Self { slots: vec![0; SLOTS * STRIDE] })
     }
 
-    /// Receives up to [`SLOTS`] messages, lends each datagram to `each`, and returns how many
-    /// messages there were.
+    /// Receives up to [`SLOTS`] messages, which may be runs of datagrams if `coalesced`, lends each
+    /// datagram to `each`, and returns how many messages there were.
     pub(super) fn receive(
         &mut self,
         socket: &UdpSocket,
+        coalesced: bool,
         mut each: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
         let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; SLOTS];
         let mut controls: [Control; SLOTS] = [[0; 4]; SLOTS];
         let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SLOTS];
         let mut messages = [NO_MESSAGE; SLOTS];
-        let slots = self.slots.chunks_exact_mut(super::LONGEST);
-        for (index, slot) in slots.enumerate() {
+        for (index, slot) in self.slots.chunks_exact_mut(STRIDE).enumerate() {
             vectors[index].iov_base = slot.as_mut_ptr().cast();
-            vectors[index].iov_len = slot.len();
+            vectors[index].iov_len = super::LONGEST;
             let header = &mut messages[index].msg_hdr;
             header.msg_name = names[index].as_mut_ptr().cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_iov = &mut vectors[index];
             header.msg_iovlen = 1;
-            header.msg_control = controls[index].as_mut_ptr().cast();
-            header.msg_controllen = size_of::<Control>() as _;
+            if coalesced {
+                header.msg_control = controls[index].as_mut_ptr().cast();
+                header.msg_controllen = size_of::<Control>() as _;
+            }
         }
-        // SAFETY: every header points to a name, a vector, a control buffer and a slot that live in
-        // this frame or in `self` until the call returns, with their true lengths; no two overlap.
+        // SAFETY: every header points to a name, a vector, a slot and, if it has one, a control
+        // buffer that live in this frame or in `self` until the call returns, with no more than
+        // their true lengths; no two overlap.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -84,14 +90,14 @@ impl Batch {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        let slots = self.slots.chunks_exact_mut(super::LONGEST);
+        let slots = self.slots.chunks_exact_mut(STRIDE);
         for ((message, slot), name) in messages[..received].iter().zip(slots).zip(&names) {
             // SAFETY: the kernel has filled the first `msg_namelen` bytes of the name.
             let Some(from) = (unsafe { socket_addr(name, message.msg_hdr.msg_namelen) }) else {
                 continue;
             };
-            // SAFETY: the header's control buffer is alive in `controls`, and `msg_controllen` says
-            // how much of it the kernel has filled.
+            // SAFETY: the header's control buffer, if any, is alive in `controls`, and
+            // `msg_controllen` says how much of it the kernel has filled.
             let segment = unsafe { coalesced_segment(&message.msg_hdr) };
             let bytes = &mut slot[..message.msg_len as usize];
             match segment {
@@ -272,8 +278,8 @@ unsafe fn socket_addr(
 }
 
 /// Lets the kernel hand over runs of equally long datagrams of one peer as one message. Where it
-/// cannot, they come one by one.
-pub(super) fn receive_coalesced(socket: &UdpSocket) {
+/// cannot (`false`), they come one by one.
+pub(super) fn receive_coalesced(socket: &UdpSocket) -> bool {
     let on: libc::c_int = 1;
     // SAFETY: the option value is an int that lives until the call returns.
     let refused = unsafe {
@@ -288,6 +294,7 @@ pub(super) fn receive_coalesced(socket: &UdpSocket) {
     if refused != 0 {
         tracing::debug!(error = %io::Error::last_os_error(), "no receive coalescing");
     }
+    refused == 0
 }
 
 /// Whether the kernel can cut a message up into datagrams.
