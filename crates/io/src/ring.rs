@@ -119,6 +119,8 @@ pub struct RingDriver {
     resting: Vec<Key>,
     /// Datagram sockets whose sends the system has no memory for.
     starved: Vec<Key>,
+    /// Streams that the kernel had no buffer for, oldest first.
+    parked: VecDeque<Key>,
     /// Streams that may have to be watched because they do not receive.
     unwatched: Vec<Key>,
     /// Streams whose sends have failed.
@@ -181,6 +183,7 @@ impl RingDriver {
             fresh: Vec::new(),
             resting: Vec::new(),
             starved: Vec::new(),
+            parked: VecDeque::new(),
             unwatched: Vec::new(),
             broken: Vec::new(),
             doomed: Vec::new(),

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 const INCREMENTAL: u16 = 2;
 /// The ring must begin at a page, and buffers on pages of their own are cut up by nobody.
 const PAGE: usize = 4096;
+/// Over how many receives the usual length of one is taken.
+const MEMORY: usize = 16;
 
 /// The buffers of one group.
 #[derive(Debug)]
@@ -37,6 +39,10 @@ pub(super) struct Buffers {
     start: usize,
     /// How many bytes of each buffer the kernel has filled, where it fills them piece by piece.
     filled: Vec<u32>,
+    /// How many bytes the kernel can still fill, by the completions that were served.
+    room: usize,
+    /// How many bytes a receive has brought of late.
+    usual_receive: usize,
     /// The next entry to write, modulo 2^16: the kernel takes from there.
     tail: u16,
 }
@@ -63,8 +69,18 @@ impl Buffers {
             })
             .collect();
         let filled = vec![0; usize::from(count)];
-        let mut buffers =
-            Self { memory, regions, held: Vec::new(), count, size, start, filled, tail: 0 };
+        let mut buffers = Self {
+            memory,
+            regions,
+            held: Vec::new(),
+            count,
+            size,
+            start,
+            filled,
+            room: 0,
+            usual_receive: size,
+            tail: 0,
+        };
         let flags = if incremental { INCREMENTAL } else { 0 };
         let entries = buffers.memory.start.as_ptr() as u64;
         // SAFETY: the entries begin at a page of the mapping and have room for `count`; the mapping
@@ -108,16 +124,30 @@ impl Buffers {
     /// The completion that brought `len` bytes in buffer `id` is done with; `more` says whether the
     /// kernel goes on filling it.
     pub(super) fn used(&mut self, id: u16, len: usize, more: bool) {
+        self.usual_receive = (self.usual_receive * (MEMORY - 1) + len) / MEMORY;
+        let filled = &mut self.filled[usize::from(id)];
         if more {
-            self.filled[usize::from(id)] += len as u32;
+            *filled += len as u32;
+            self.room -= len;
         } else {
-            self.filled[usize::from(id)] = 0;
+            self.room -= self.size - *filled as usize;
+            *filled = 0;
             if self.regions[usize::from(id)].is_free() {
                 self.give_back(id);
             } else {
                 self.held.push(id);
             }
         }
+    }
+
+    /// How many bytes there are buffers for.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// How many bytes a receive has brought of late: at least one.
+    pub(super) fn usual_receive(&self) -> usize {
+        self.usual_receive.max(1)
     }
 
     /// Gives the kernel those buffers back that were held because parts of them were kept.
@@ -134,6 +164,7 @@ impl Buffers {
     }
 
     fn give_back(&mut self, id: u16) {
+        self.room += self.size;
         let at = self.tail & (self.count - 1);
         let buffer = self.start + usize::from(id) * self.size;
         let entries = self.memory.start.cast::<BufRingEntry>();

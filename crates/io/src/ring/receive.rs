@@ -4,7 +4,7 @@ use super::RingDriver;
 use super::operations::Operation;
 use super::queue::Completion;
 use super::table::{Slot, Socket, State};
-use super::token::Kind;
+use super::token::{Kind, Token};
 use crate::ready::SHORTEST_LOAN;
 use crate::{Flow, Key, Sink};
 use socket2::SockRef;
@@ -99,11 +99,10 @@ impl RingDriver {
         match outcome {
             Ok(0) => self.end_receiving(key, sink),
             Ok(_) => {}
-            Err(error) if Completion::is_passing(&error) => {
-                if error.raw_os_error() == Some(libc::ENOBUFS) {
-                    tracing::debug!(?key, "received faster than buffers came back");
-                }
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                return self.park(key, completion.token);
             }
+            Err(error) if Completion::is_passing(&error) => {}
             Err(error)
                 if self.receive_limit.is_some() && error.raw_os_error() == Some(libc::EINVAL) =>
             {
@@ -114,6 +113,32 @@ impl RingDriver {
         }
         if !completion.more() {
             self.settle(key, completion.token);
+        }
+    }
+
+    /// There was no buffer for what has come. To ask again at once would fail again, for each of the
+    /// others too, and again with every turn.
+    fn park(&mut self, key: Key, token: Token) {
+        match self.table.of_key(key) {
+            Some(slot) if slot.state.has(State::RELEASING) => self.settle(key, token),
+            _ => self.parked.push_back(key),
+        }
+    }
+
+    /// Receives again for as many of those that were without a buffer as there is room for by now, if
+    /// each brings as much as others did of late.
+    pub(super) fn resume_parked(&mut self) {
+        // Where completions are left, it is not known yet what is free.
+        if self.parked.is_empty() || self.queue.has_completions() {
+            return;
+        }
+        let buffers = Self::stream_buffers(&mut self.buffers);
+        let receives = buffers.room().div_ceil(buffers.usual_receive());
+        for _ in 0..receives {
+            let Some(key) = self.parked.pop_front() else {
+                return;
+            };
+            self.arm_receive(key);
         }
     }
 

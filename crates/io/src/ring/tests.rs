@@ -124,6 +124,77 @@ fn full_queues_lose_nothing() {
 }
 
 #[test]
+fn those_without_a_buffer_wait_for_one_and_do_not_ask_all_the_time() {
+    const STREAMS: usize = 200;
+    const BYTES: usize = 96 << 10;
+    let mut driver = driver(Sizes::USUAL);
+    let mut seen = Seen::default();
+    let mut writers = Vec::new();
+    for number in 0..STREAMS {
+        let (stream, mut peer) = pair();
+        driver.adopt(Key::new(number as u32, 0), stream).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let bytes: Vec<u8> = (0..BYTES).map(|at| (at / 3 + number) as u8).collect();
+        let written = peer.write(&bytes).unwrap();
+        writers.push((peer, bytes, written));
+    }
+    // Many times more than there are buffers for is there when the first is asked for.
+    let sum: usize = writers.iter().map(|(_, _, written)| written).sum();
+    assert!(sum > 4 * BUFFER_BYTES, "{sum}");
+    (0..STREAMS).for_each(|number| driver.recv_start(Key::new(number as u32, 0)));
+    until(&mut driver, &mut seen, |seen| {
+        seen.bytes.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() == sum
+    });
+    for (number, (_, bytes, written)) in writers.iter().enumerate() {
+        let key = Key::new(number as u32, 0);
+        let got = seen.bytes.iter().filter(|(of, _)| *of == key);
+        assert!(got.flat_map(|(_, bytes)| bytes).eq(&bytes[..*written]), "{key:?}");
+    }
+    let in_vain = driver.queue.taken() as usize - seen.bytes.len();
+    assert!(in_vain < 4 * STREAMS, "{in_vain} for {} deliveries", seen.bytes.len());
+    assert!(seen.failed.is_empty());
+}
+
+#[test]
+fn a_stream_without_a_buffer_can_be_stopped_closed_and_given_up() {
+    const STREAMS: u32 = 60;
+    let mut driver = driver(Sizes::USUAL);
+    let mut seen = Seen::default();
+    let mut peers = Vec::new();
+    for number in 0..STREAMS {
+        let (stream, mut peer) = pair();
+        driver.adopt(Key::new(number, 0), stream).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        assert!(peer.write(&[7; 64 << 10]).unwrap() > 0);
+        driver.recv_start(Key::new(number, 0));
+        peers.push(peer);
+    }
+    while driver.parked.len() < 3 {
+        driver.poll(Some(Duration::ZERO), &mut seen).unwrap();
+        assert!(seen.bytes.len() < STREAMS as usize, "buffers for all of them");
+    }
+    let [last, before, two_before] =
+        [0, 1, 2].map(|at| driver.parked[driver.parked.len() - 1 - at]);
+    driver.recv_stop(last);
+    driver.close(before);
+    driver.release(two_before);
+    let counts = [last, before].map(|key| seen.count(key));
+    until(&mut driver, &mut seen, |seen| {
+        [before, two_before].iter().all(|key| seen.ends.contains(key))
+            && (0..STREAMS).filter(|number| seen.count(Key::new(*number, 0)) > 0).count()
+                >= STREAMS as usize - 3
+    });
+    for _ in 0..5 {
+        driver.poll(Some(Duration::from_millis(1)), &mut seen).unwrap();
+    }
+    assert_eq!([last, before].map(|key| seen.count(key)), counts);
+    assert!(driver.parked.is_empty());
+    driver.recv_start(last);
+    until(&mut driver, &mut seen, |seen| seen.count(last) > counts[0]);
+    assert!(seen.failed.is_empty());
+}
+
+#[test]
 fn an_operation_on_its_way_never_meets_the_next_owner_of_its_descriptor() {
     let mut driver = driver(Sizes::USUAL);
     let mut seen = Seen::default();

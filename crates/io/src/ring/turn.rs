@@ -39,6 +39,7 @@ impl RingDriver {
         self.arm_fresh_listeners();
         self.watch_the_stopped();
         Self::stream_buffers(&mut self.buffers).reclaim();
+        self.resume_parked();
         self.ask(timeout)?;
         self.bury();
         self.now = clock();
@@ -55,7 +56,10 @@ impl RingDriver {
     /// Enters the kernel, unless there is neither anything to bring nor to fetch.
     fn ask(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let left_over = self.queue.has_completions();
-        let remembered = left_over || !self.reports.is_empty() || !self.accepts.is_empty();
+        let remembered = left_over
+            || !self.reports.is_empty()
+            || !self.accepts.is_empty()
+            || !self.parked.is_empty();
         // What has completed stays with the kernel until it is fetched. While older completions are
         // left, fetching more would only use up buffers; but two turns in a row without would let
         // one busy connection silence the others. A socket is closed when its cancelled operations
