@@ -18,16 +18,12 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The life of a connection, from top to bottom.
 pub async fn echo(mut stream: Stream) -> io::Result<()> {
-    let mut buffer = vec![0; 16 << 10];
     loop {
         // A stop of the server need not wait for a connection between two messages.
         stream.set_busy(false);
-        let count = timeout(PATIENCE, stream.read(&mut buffer)).await??;
-        if count == 0 {
-            return Ok(());
-        }
+        let Some(received) = timeout(PATIENCE, stream.receive()).await?? else { return Ok(()) };
         stream.set_busy(true);
-        stream.write_all(&buffer[..count]).await?;
+        stream.forward(received).await?;
     }
 }
 

@@ -6,7 +6,6 @@ use mainspring_io::{Addr, Address as Listen, DriverKind};
 use mainspring_loop::{Error, Server};
 use mainspring_tasks::{Stream, Tasks};
 
-use crate::BUFFER_SIZE;
 use crate::listen::{Address, announce};
 
 /// The same bytes back.
@@ -27,11 +26,8 @@ pub(crate) fn serve(name: &str, address: &Address, driver: DriverKind) -> io::Re
 }
 
 async fn echo_all(mut stream: Stream) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            count => stream.write_all(&buffer[..count]).await?,
-        }
+    while let Some(received) = stream.receive().await? {
+        stream.forward(received).await?;
     }
+    Ok(())
 }

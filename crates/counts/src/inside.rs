@@ -3,6 +3,7 @@
 
 use mainspring::io::{Address, ReadyDriver};
 use mainspring::sim::{World, WorldOptions};
+use mainspring::tasks::{Stream, Tasks};
 use mainspring::wire::LengthPrefix;
 use mainspring::{
     Action, CloseReason, Conn, ConnId, Cx, DriverKind, DriverLimits, FrameHandler, Framed,
@@ -56,6 +57,33 @@ pub(crate) fn echo(driver: DriverKind, framed: bool, layers: u8) -> Result<(), S
         Ok(())
     });
     served.map_err(|error| error.to_string())
+}
+
+/// As [`echo`], by a task.
+pub(crate) fn echo_by_task(driver: DriverKind) -> Result<(), String> {
+    let served = Server::builder().driver(driver).seed(SEED).run(|shard| {
+        let callbacks = shard.host(Echo);
+        let remote = shard.remote(callbacks);
+        let host = shard.host(Tasks::serve(move |stream| {
+            let remote = remote.clone();
+            async move {
+                // How it ends makes no difference to what is counted.
+                let _ = forward_all(stream).await;
+                let _ = remote.post(|_, cx| cx.shutdown());
+            }
+        }));
+        let addr = shard.listen(host, "tcp://127.0.0.1:0")?;
+        println!("counts echo: ready on tcp://{addr}");
+        Ok(())
+    });
+    served.map_err(|error| error.to_string())
+}
+
+async fn forward_all(mut stream: Stream) -> std::io::Result<()> {
+    while let Some(received) = stream.receive().await? {
+        stream.forward(received).await?;
+    }
+    Ok(())
 }
 
 /// A cipher of as few instructions as one can have: what is counted is what the loop does for it.

@@ -50,6 +50,9 @@ enum Arguments {
         /// So many layers between the socket and the handler
         #[arg(long, value_name = "COUNT", default_value_t, conflicts_with = "framed")]
         layers: u8,
+        /// Echo by a task that receives and forwards, in place of callbacks
+        #[arg(long, conflicts_with_all = ["framed", "layers"])]
+        tasks: bool,
     },
     /// Arm, cancel and fire timers of connections on a real loop; print the figures as JSON
     Timers(timers::Arguments),
@@ -71,7 +74,8 @@ fn main() -> ExitCode {
         Arguments::Run { scene, repetitions } => {
             Scene::named(&scene).and_then(|scene| scene.run_inside(repetitions))
         }
-        Arguments::Echo { driver, framed, layers } => inside::echo(driver, framed, layers),
+        Arguments::Echo { driver, tasks: true, .. } => inside::echo_by_task(driver),
+        Arguments::Echo { driver, framed, layers, .. } => inside::echo(driver, framed, layers),
         Arguments::Timers(arguments) => timers::measure(&arguments).map(|json| println!("{json}")),
         Arguments::Idle(arguments) => idle::measure(&arguments).map(|line| println!("{line}")),
     };

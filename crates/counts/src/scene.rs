@@ -44,6 +44,8 @@ pub(crate) const SCENES: &[Scene] = &[
         &["--layers", "1"],
     ),
     layered("echo-layered-x2", "the same, through two", &["--layers", "2"]),
+    tasks("tasks-echo", "64 bytes echoed by a task, ready driver, one thread", Protocol::Echo),
+    tasks("tasks-1k", "1,026 bytes echoed by a task, ready driver, one thread", Protocol::Frames),
     served(
         "redis-set",
         "SET, one per delivery",
@@ -159,6 +161,12 @@ const fn layered(
     shape: &'static [&'static str],
 ) -> Scene {
     let work = Work::Alone { driver: DriverKind::Ready, exchange: echo(), shape };
+    Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
+}
+
+const fn tasks(name: &'static str, operation: &'static str, protocol: Protocol) -> Scene {
+    let exchange = Exchange { protocol, depth: 1 };
+    let work = Work::Alone { driver: DriverKind::Ready, exchange, shape: &["--tasks"] };
     Scene { name, operation, work, few: 1_000, many: 6_000, may_lack: false }
 }
 

@@ -86,6 +86,22 @@ impl<'a> Loan<'a> {
         let start = region.offset_of(kept)?;
         Some(Kept { region: Arc::clone(region), start, len: kept.len() as u32 })
     }
+
+    /// Takes back what was kept and is not wanted after all. The loan is of these bytes alone then.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, if they do not lie in the memory that is lent.
+    pub fn take_back(&mut self, kept: Kept) -> Result<(), Kept> {
+        let Some(region) = self.region.filter(|region| Arc::ptr_eq(region, &kept.region)) else {
+            return Err(kept);
+        };
+        // SAFETY: the bytes were initialized when they were lent, and `kept`, which ends here, was the
+        // only way to them: no two of its kind overlap. Whoever made the loan leaves the region alone
+        // while the loan lasts.
+        self.bytes = unsafe { region.part_mut(kept.start as usize, kept.len as usize) };
+        Ok(())
+    }
 }
 
 /// Received bytes that were kept where they lie. Their memory goes back to its driver when this is
@@ -101,13 +117,16 @@ impl Kept {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the bytes were taken out of a loan, which was the only way to them, and whoever made
-        // the loan leaves them alone while the region has an owner here; several `Kept` of the same
-        // bytes only read them.
+        // the loan leaves them alone while the region has an owner here.
         unsafe { self.region.part(self.start, self.len) }
     }
 
     /// Gives the first `count` bytes up.
-    pub(crate) fn advance(&mut self, count: usize) {
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len as usize, "{count} of {} bytes", self.len);
         self.start += count as u32;
         self.len -= count as u32;
@@ -155,6 +174,22 @@ mod tests {
         let front = kept.split_to(1);
         kept.advance(1);
         assert_eq!((front.bytes(), kept.bytes()), (&b"C"[..], &b"ef"[..]));
+    }
+
+    #[test]
+    fn what_is_given_back_is_lent_again_without_what_was_given_up() {
+        let (mut buffers, mut others) = (ReadBuffers::new(64, 4), ReadBuffers::new(64, 4));
+        buffers.front()[..6].copy_from_slice(b"abcdef");
+        let mut loan = buffers.loan(6);
+        let mut kept = loan.keep(0).unwrap();
+        kept.advance(2);
+        let kept = others.loan(6).take_back(kept).unwrap_err();
+        loan.take_back(kept).unwrap();
+        loan.bytes()[0] = b'C';
+        assert!(loan.can_be_kept());
+        assert_eq!(loan.bytes(), b"Cdef");
+        let front = buffers.front().as_ptr();
+        assert_eq!(buffers.loan(1).bytes().as_ptr(), front, "nobody has a part of it any more");
     }
 
     #[test]

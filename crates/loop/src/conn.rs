@@ -16,7 +16,7 @@ use crate::state::{Install, LoopState};
 use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, ConnInfo, ConnStats, Cx, Handler, HostId, Input, Layer, TimerId};
 use bytes::Bytes;
-use mainspring_io::{Addr, Key, SocketOptions};
+use mainspring_io::{Addr, Kept, Key, SocketOptions};
 use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
@@ -111,6 +111,12 @@ impl Conn<'_> {
     /// ```
     pub fn forward(&mut self, input: &mut Input<'_>) {
         self.state.forward(self.key, input);
+    }
+
+    /// Queues received bytes that were [kept](Input::keep), as [`forward`](Conn::forward) does with
+    /// those of a delivery.
+    pub fn forward_kept(&mut self, bytes: Kept) {
+        self.state.forward_kept(self.key, bytes);
     }
 
     /// Queues bytes that other connections may share, behind everything queued so far, without

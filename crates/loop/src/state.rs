@@ -17,7 +17,7 @@ use crate::timer::TimerWheel;
 use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, Handler, HostId, Layers, Limits, SendOutcome};
 use bytes::Bytes;
-use mainspring_io::Key;
+use mainspring_io::{Kept, Key};
 use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -333,18 +333,37 @@ impl LoopState {
     /// turn.
     #[inline]
     pub(crate) fn forward(&mut self, key: Key, input: &mut Input<'_>) {
-        if !input.can_be_kept() || !self.forward_kept(key, input) {
+        if !input.can_be_kept() || !self.forward_whole(key, input) {
             self.output(key).extend_from_slice(input.take());
         }
     }
 
     #[inline(never)]
-    fn forward_kept(&mut self, key: Key, input: &mut Input<'_>) -> bool {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return false };
-        if !conn.sends_with_this_turn() || conn.outbox.len() > self.limits.output_max {
+    fn forward_whole(&mut self, key: Key, input: &mut Input<'_>) -> bool {
+        if !self.sends_kept(key) {
             return false;
         }
-        let Some(kept) = input.keep() else { return false };
+        input.keep().is_some_and(|kept| self.queue_kept(key, kept))
+    }
+
+    /// As [`forward`](LoopState::forward), for what was kept before.
+    #[inline(never)]
+    pub(crate) fn forward_kept(&mut self, key: Key, kept: Kept) {
+        if self.sends_kept(key) {
+            self.queue_kept(key, kept);
+        } else {
+            self.output(key).extend_from_slice(kept.bytes());
+        }
+    }
+
+    /// Whether received memory may be queued on `key`.
+    fn sends_kept(&mut self, key: Key) -> bool {
+        let output_max = self.limits.output_max;
+        self.conn(key).is_some_and(|it| it.sends_with_this_turn() && it.outbox.len() <= output_max)
+    }
+
+    fn queue_kept(&mut self, key: Key, kept: Kept) -> bool {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return false };
         self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
         self.spare.push_kept(&mut conn.outbox, kept);
         self.hosts[conn.host as usize].has_output = true;

@@ -57,6 +57,63 @@ fn framed_echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
     Action::Continue
 }
 
+/// Keeps deliveries, and gives every other one back before it forwards it.
+#[derive(Default)]
+struct Keeping {
+    rounds: usize,
+    given_back: usize,
+}
+
+impl Handler for Keeping {
+    type State = ();
+
+    fn on_open(&mut self, _: &mut Conn<'_>) -> Opened<()> {
+        Opened::Accept(())
+    }
+
+    fn on_data(&mut self, (): &mut (), conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+        self.rounds += 1;
+        let len = input.len();
+        let Some(mut kept) = input.keep() else {
+            conn.out().extend_from_slice(input.take());
+            return Action::Continue;
+        };
+        assert!(input.is_empty() && kept.bytes().len() == len);
+        if self.rounds.is_multiple_of(2) {
+            conn.forward_kept(kept);
+            return Action::Continue;
+        }
+        conn.out().extend_from_slice(&kept.bytes()[..len / 2]);
+        kept.advance(len / 2);
+        input.give_back(kept).expect("it is of this delivery");
+        assert_eq!(input.len(), len - len / 2);
+        self.given_back += 1;
+        // What is left is carried over, or looked at again as it is.
+        match self.given_back.is_multiple_of(2) {
+            true => Action::Yield,
+            false => {
+                conn.forward(input);
+                Action::Continue
+            }
+        }
+    }
+
+    fn on_close(&mut self, (): (), _: ConnId, _: &mut Cx<'_>, _: CloseReason) {
+        assert!(self.given_back > 0, "nothing was ever kept");
+    }
+}
+
+#[test]
+fn what_is_kept_is_forwarded_or_given_back() {
+    let _bound = bound(60);
+    let running = start_with(Server::builder(), &[TCP], Keeping::default);
+    exchange(inet(&running), 1, Duration::ZERO);
+    exchange(inet(&running), 2, Duration::from_millis(100));
+    let stats = running.handle().stats().total;
+    assert_eq!((stats.bytes_out, stats.panics), (2 * BYTES as u64, 0));
+    assert!(stats.bytes_forwarded > BYTES as u64 / 8, "{stats:?}");
+}
+
 #[test]
 fn an_echo_without_copies_keeps_every_byte_in_order() {
     let _bound = bound(60);

@@ -47,9 +47,8 @@ pub(crate) struct Executor {
     pub(crate) drain: DrainWaiters,
     /// Whether [`settle`](Executor::settle) has anything to do.
     unsettled: Cell<bool>,
-    /// Memory for what was received, and for what was written.
-    pub(crate) windows: Spares,
-    pub(crate) outputs: Spares,
+    /// Memory for what was received, and for what was written: the one often becomes the other.
+    pub(crate) spares: Spares,
     /// `Limits::output_high`.
     pub(crate) output_high: Cell<usize>,
     pub(crate) stats: Cell<TaskStats>,
@@ -81,8 +80,7 @@ impl Executor {
             sleepers: RefCell::default(),
             drain: DrainWaiters::default(),
             unsettled: Cell::new(false),
-            windows: Spares::default(),
-            outputs: Spares::default(),
+            spares: Spares::default(),
             output_high: Cell::new(usize::MAX),
             stats: Cell::default(),
             hook: Cell::default(),

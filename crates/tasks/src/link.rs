@@ -2,7 +2,9 @@
 
 use crate::executor::Executor;
 use crate::local;
+use crate::output::Output;
 use crate::waiting::Waiting;
+use crate::window::Window;
 use mainspring_io::Addr;
 use mainspring_loop::{CloseReason, Conn, ConnId, Cx, Input};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -22,7 +24,7 @@ pub(crate) struct Link {
     pub(crate) ends: OnceCell<Ends>,
     input: RefCell<Window>,
     pub(crate) reader: Waiting,
-    output: RefCell<Vec<u8>>,
+    output: RefCell<Output>,
     pub(crate) writer: Waiting,
     marks: Cell<u16>,
     pub(crate) reason: Cell<Option<CloseReason>>,
@@ -33,13 +35,6 @@ pub(crate) struct Ends {
     pub(crate) peer: Addr,
     pub(crate) local: Addr,
     pub(crate) listener: Option<usize>,
-}
-
-/// Received bytes, the first `taken` of which have been read.
-#[derive(Default)]
-pub(crate) struct Window {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) taken: usize,
 }
 
 /// A one-bit fact about a connection.
@@ -79,16 +74,6 @@ impl Mark {
     pub(crate) const NO_OUTPUT: Self = Self(1 << 14);
     /// Nothing has been delivered since the loop was resumed.
     pub(crate) const RESUMED: Self = Self(1 << 13);
-}
-
-impl Window {
-    pub(crate) fn rest(&self) -> &[u8] {
-        &self.bytes[self.taken..]
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
-    }
 }
 
 impl Link {
@@ -164,17 +149,36 @@ impl Link {
         self.reader.is_awaited() && self.input.borrow().is_empty()
     }
 
-    /// Takes over the front of what was received, `most` bytes of it.
+    /// Takes over what was received: where it lies, or a copy of its front of `most` bytes.
     pub(crate) fn take_in(&self, input: &mut Input<'_>, most: usize) {
-        let mut window = self.input.borrow_mut();
-        if window.bytes.capacity() == 0 {
-            window.bytes = self.executor.windows.take();
-        }
+        let window = input.keep().map_or_else(|| self.copy_in(input, most), Window::kept);
+        // The one before is empty, and has given its vector away.
+        self.input.replace(window);
+    }
+
+    fn copy_in(&self, input: &mut Input<'_>, most: usize) -> Window {
+        let mut bytes = self.executor.spares.take();
         let count = input.len().min(most);
-        window.bytes.clear();
-        window.taken = 0;
-        window.bytes.extend_from_slice(&input.bytes()[..count]);
+        bytes.extend_from_slice(&input.bytes()[..count]);
         input.consume(count);
+        Window::copied(bytes)
+    }
+
+    /// Leaves to the loop what the task has not taken of memory that was kept: the loop counts it,
+    /// and the driver gets its memory back.
+    pub(crate) fn leave(&self, input: &mut Input<'_>) {
+        if !self.input.borrow().is_empty() {
+            self.leave_kept(input);
+        }
+    }
+
+    #[inline(never)]
+    fn leave_kept(&self, input: &mut Input<'_>) {
+        match self.input.take().into_kept() {
+            // It is of this delivery, all of which was taken.
+            Ok(kept) => input.give_back(kept).expect("what was kept of an input can go back"),
+            Err(window) => *self.input.borrow_mut() = window,
+        }
     }
 
     /// Has `take` take a part of the received bytes, or says why there are none; 0 is the end.
@@ -189,15 +193,15 @@ impl Link {
             return self.poll_more(waker).map_ok(|()| 0);
         }
         let count = take(window.rest());
-        window.taken += count;
+        window.take(count);
         if window.is_empty() {
-            self.executor.windows.give(std::mem::take(&mut *window).bytes);
+            std::mem::take(&mut *window).recycle(&self.executor.spares);
         }
         Poll::Ready(Ok(count))
     }
 
-    /// Gives away all received bytes in their vector, or says why there are none; an empty one is
-    /// the end.
+    /// Gives away all received bytes with their memory, or says why there are none; an empty window
+    /// is the end.
     pub(crate) fn poll_window(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<Window>> {
         let window = std::mem::take(&mut *self.input.borrow_mut());
         if window.is_empty() {
@@ -266,14 +270,34 @@ impl Link {
             return 0;
         }
         let mut output = self.output.borrow_mut();
-        if output.capacity() == 0 {
-            *output = self.executor.outputs.take();
-        }
         // One byte over the mark is what makes the loop tell when it has come down.
-        let room = self.executor.output_high.get().saturating_add(1) - output.len();
+        let room = self.executor.output_high.get().saturating_add(1).saturating_sub(output.len());
         let count = bytes.len().min(room);
-        output.extend_from_slice(&bytes[..count]);
+        output.append(&bytes[..count], &self.executor.spares);
         count
+    }
+
+    /// Takes all that was received elsewhere as it lies, unless too much is unsent.
+    pub(crate) fn poll_forward(
+        self: &Rc<Self>,
+        waker: &Waker,
+        window: impl FnOnce() -> Window,
+    ) -> Poll<io::Result<()>> {
+        if self.has(Mark::NO_OUTPUT) {
+            return Poll::Ready(self.refuse_output());
+        }
+        let mut output = self.output.borrow_mut();
+        let is_full = output.len() > self.executor.output_high.get() || self.has(Mark::CHOKED);
+        if !is_full {
+            output.forward(window(), &self.executor.spares);
+        }
+        drop(output);
+        self.touch();
+        if is_full {
+            self.writer.register(waker);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Why nothing can be written any more.
@@ -362,22 +386,17 @@ impl Link {
         if output.is_empty() {
             return;
         }
-        let out = conn.out();
-        if out.is_empty() {
-            std::mem::swap(out, &mut *output);
-        } else {
-            out.extend_from_slice(&output);
-        }
-        self.executor.outputs.give(std::mem::take(&mut *output));
+        output.hand_over(conn, &self.executor.spares);
         if conn.is_choked() {
             self.set(Mark::CHOKED);
         }
     }
 
     fn drop_output(&self) {
-        let output = self.output.take();
-        self.executor.count(|stats| stats.dropped_bytes += output.len() as u64);
-        self.executor.outputs.give(output);
+        let dropped = self.output.borrow_mut().clear(&self.executor.spares);
+        if dropped > 0 {
+            self.executor.count(|stats| stats.dropped_bytes += dropped as u64);
+        }
     }
 
     /// The loop is told of nothing more while this connection's callback runs: it ends with a look

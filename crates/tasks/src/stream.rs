@@ -1,7 +1,9 @@
 //! A connection as a task has it.
 
-use crate::link::{Ends, Link, Mark, Window};
-use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use crate::executor::Executor;
+use crate::link::{Ends, Link, Mark};
+use crate::received::{Forward, Receive, Received};
+use crate::window::Window;
 use mainspring_io::Addr;
 use mainspring_loop::ConnId;
 use std::fmt;
@@ -14,7 +16,22 @@ use std::task::{Context, Poll, ready};
 /// A connection, for the task that serves it.
 ///
 /// It implements `AsyncRead`, `AsyncBufRead` and `AsyncWrite` of `futures-io`, with the features
-/// `tokio` and `hyper` also their traits; the methods here are enough for most.
+/// `tokio` and `hyper` also their traits; the methods here are enough for most. A task that needs no
+/// buffer of its own is written like this:
+///
+/// ```
+/// use mainspring_tasks::Stream;
+///
+/// async fn echo(mut stream: Stream) -> std::io::Result<()> {
+///     while let Some(received) = stream.receive().await? {
+///         stream.forward(received).await?;
+///     }
+///     Ok(())
+/// }
+/// # let _ = echo;
+/// ```
+///
+/// What it costs to read and write in this way and in others is said in the [crate](crate).
 ///
 /// Writes are taken at once while unsent output is not over
 /// [`Limits::output_high`](mainspring_loop::Limits::output_high), and leave together after the poll;
@@ -120,6 +137,17 @@ impl Stream {
         self.read.read_exact(buffer).await
     }
 
+    /// Waits for input and gives all that there is, with its memory; `None` is the end. It needs no
+    /// buffer, and a long delivery is not copied: it is the fastest way to read, for tasks that can
+    /// take what comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Stream::read).
+    pub fn receive(&mut self) -> Receive<'_> {
+        self.read.receive()
+    }
+
     /// See [`ReadHalf::peek`].
     ///
     /// # Errors
@@ -139,6 +167,20 @@ impl Stream {
         self.write.write_all(bytes)
     }
 
+    /// Writes what was [received](Stream::receive), of this connection, which is an echo, or of
+    /// another one of the loop, which is a relay; waits while too much is unsent. A long delivery
+    /// is sent from where it was received. [`copy`](crate::copy) does it until the end.
+    ///
+    /// All of it is taken at once, so that it may exceed
+    /// [`Limits::output_high`](mainspring_loop::Limits::output_high) by the length of a delivery.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Stream::write_all).
+    pub fn forward(&mut self, received: Received) -> Forward<'_> {
+        self.write.forward(received)
+    }
+
     /// Ends this side's stream after what has been written. Reading goes on.
     pub fn close(&mut self) {
         self.write.close();
@@ -155,12 +197,10 @@ impl Stream {
         (self.read, self.write)
     }
 
-    #[cfg(any(feature = "hyper", feature = "tokio"))]
     pub(crate) fn read_half(&mut self) -> &mut ReadHalf {
         &mut self.read
     }
 
-    #[cfg(any(feature = "hyper", feature = "tokio"))]
     pub(crate) fn write_half(&mut self) -> &mut WriteHalf {
         &mut self.write
     }
@@ -215,14 +255,48 @@ impl ReadHalf {
             if self.shown.is_empty() {
                 self.show(more);
             } else {
-                self.shown.bytes.extend_from_slice(more.rest());
-                self.link.executor.windows.give(more.bytes);
+                self.shown.append(more.rest(), &self.link.executor.spares);
+                more.recycle(&self.link.executor.spares);
             }
         }
         Ok(self.shown.rest())
     }
 
-    fn poll_copy(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// See [`Stream::receive`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::receive`].
+    pub fn receive(&mut self) -> Receive<'_> {
+        Receive::new(self)
+    }
+
+    /// All that there is, with its memory; an empty window is the end.
+    pub(crate) fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Window>> {
+        if self.shown.is_empty() {
+            return self.link.poll_window(cx.waker());
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.shown)))
+    }
+
+    /// All that there is, in its place until it is consumed; nothing is the end.
+    pub(crate) fn poll_shown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.shown.is_empty() {
+            let window = ready!(self.link.poll_window(cx.waker()))?;
+            self.show(window);
+        }
+        Poll::Ready(Ok(self.shown.rest()))
+    }
+
+    pub(crate) fn executor(&self) -> &Rc<Executor> {
+        &self.link.executor
+    }
+
+    pub(crate) fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_take(cx, |bytes| {
             let count = bytes.len().min(buffer.len());
             buffer[..count].copy_from_slice(&bytes[..count]);
@@ -244,9 +318,8 @@ impl ReadHalf {
         Poll::Ready(Ok(count))
     }
 
-    fn advance(&mut self, count: usize) {
-        assert!(count <= self.shown.rest().len(), "consumed more than was shown");
-        self.shown.taken += count;
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.shown.take(count);
         if self.shown.is_empty() {
             self.show(Window::default());
         }
@@ -254,7 +327,7 @@ impl ReadHalf {
 
     fn show(&mut self, window: Window) {
         let before = std::mem::replace(&mut self.shown, window);
-        self.link.executor.windows.give(before.bytes);
+        before.recycle(&self.link.executor.spares);
     }
 }
 
@@ -268,9 +341,26 @@ impl WriteHalf {
         WriteAll { half: self, bytes }
     }
 
+    /// See [`Stream::forward`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::forward`].
+    pub fn forward(&mut self, received: Received) -> Forward<'_> {
+        Forward::new(self, received)
+    }
+
     /// See [`Stream::close`].
     pub fn close(&mut self) {
         self.link.finish();
+    }
+
+    pub(crate) fn poll_forward(
+        &mut self,
+        cx: &mut Context<'_>,
+        window: impl FnOnce() -> Window,
+    ) -> Poll<io::Result<()>> {
+        self.link.poll_forward(cx.waker(), window)
     }
 
     pub(crate) fn poll_pieces(
@@ -329,109 +419,6 @@ impl Drop for WriteHalf {
             return self.link.finish();
         }
         self.link.touch();
-    }
-}
-
-impl AsyncRead for ReadHalf {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_copy(cx, buffer)
-    }
-}
-
-impl AsyncBufRead for ReadHalf {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        if this.shown.is_empty() {
-            match this.link.poll_window(cx.waker()) {
-                Poll::Ready(Ok(window)) => this.show(window),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(this.shown.rest()))
-    }
-
-    fn consume(self: Pin<&mut Self>, count: usize) {
-        self.get_mut().advance(count);
-    }
-}
-
-impl AsyncWrite for WriteHalf {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_bytes(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_pieces(cx, pieces)
-    }
-
-    /// Nothing waits: what is written leaves after the poll.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().close();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().read.poll_copy(cx, buffer)
-    }
-}
-
-impl AsyncBufRead for Stream {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        Pin::new(&mut self.get_mut().read).poll_fill_buf(cx)
-    }
-
-    fn consume(self: Pin<&mut Self>, count: usize) {
-        self.get_mut().read.advance(count);
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().write.poll_bytes(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().write.poll_pieces(cx, pieces)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().write.close();
-        Poll::Ready(Ok(()))
     }
 }
 

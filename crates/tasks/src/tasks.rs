@@ -180,7 +180,10 @@ impl Handler for Tasks {
             let most = if at_once.is_some() && !resumed { WINDOW } else { usize::MAX };
             link.take_in(input, most);
             match at_once {
-                Some(task) => ran = self.executor.run(task),
+                Some(task) => {
+                    ran = self.executor.run(task);
+                    link.leave(input);
+                }
                 None => link.reader.wake(),
             }
         }

@@ -35,6 +35,15 @@ async fn served(mut stream: Stream) -> std::io::Result<()> {
         let patience = Duration::from_secs(30);
         let count = match buffer[0] {
             b't' => timeout(patience, stream.read(&mut buffer)).await??,
+            b'f' => match stream.receive().await? {
+                Some(received) => {
+                    // The last byte says how it goes on.
+                    buffer[0] = received[received.len() - 1];
+                    stream.forward(received).await?;
+                    continue;
+                }
+                None => 0,
+            },
             b'p' => {
                 stream.peek(1).await?;
                 stream.read(&mut buffer).await?
@@ -75,7 +84,7 @@ fn a_warm_task_does_not_allocate() {
             }
         }
     };
-    for way in [b'e', b't', b'p', b's', b'y'] {
+    for way in [b'e', b't', b'p', b's', b'y', b'f'] {
         for size in [1, 1_000, 10_000] {
             let message = vec![way; size];
             for _ in 0..3 {

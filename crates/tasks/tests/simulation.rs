@@ -31,7 +31,7 @@ const WEATHERS: [Weather; 3] = [Weather::Calm, Weather::Rough, Weather::Stormy];
 
 /// The ways in which a connection can be served; its first byte chooses. In each, what goes in comes
 /// out.
-const WAYS: &[u8] = b"ecbsr";
+const WAYS: &[u8] = b"ecbsrfmx";
 
 async fn served(mut stream: Stream) -> io::Result<()> {
     match stream.peek(1).await?.first() {
@@ -44,6 +44,9 @@ async fn served(mut stream: Stream) -> io::Result<()> {
             let copied = spawn(copy(read, write));
             copied.await.map_err(io::Error::other)?
         }
+        Some(b'f') => forward(stream).await,
+        Some(b'm') => forward_mixed(stream).await,
+        Some(b'x') => relay_whole(stream).await,
         Some(_) => relay(stream).await,
     }
 }
@@ -108,6 +111,50 @@ async fn relay(stream: Stream) -> io::Result<()> {
     // Dropping the handle cancels the other direction if this one broke.
     back?;
     there.await.map_err(io::Error::other)?
+}
+
+async fn forward(mut stream: Stream) -> io::Result<()> {
+    while let Some(received) = stream.receive().await? {
+        stream.forward(received).await?;
+    }
+    Ok(())
+}
+
+/// Peeks, takes a part of what it is given, holds on to the rest for a while, reads another part, and
+/// gives up every third wait.
+async fn forward_mixed(mut stream: Stream) -> io::Result<()> {
+    let (mut buffer, mut rounds) = ([0; 333], 0);
+    loop {
+        rounds += 1;
+        let patience = Duration::from_micros(if rounds % 3 == 0 { 200 } else { 1_000_000_000 });
+        stream.peek(rounds % 700).await?;
+        let Ok(received) = timeout(patience, stream.receive()).await else { continue };
+        let Some(mut received) = received? else { return Ok(()) };
+        let part = received.len() / 3;
+        stream.write_all(&received[..part]).await?;
+        received.advance(part);
+        if rounds % 4 == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        stream.forward(received).await?;
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => stream.write_all(&buffer[..count]).await?,
+        }
+    }
+}
+
+async fn relay_whole(stream: Stream) -> io::Result<()> {
+    let (mut from_client, mut to_client) = stream.split();
+    let (mut from_upstream, mut to_upstream) = connect(UPSTREAM).await?.split();
+    let there = spawn(async move {
+        // Its half of the stream ends here, and tells upstream that this was all.
+        mainspring_tasks::copy(&mut from_client, &mut to_upstream).await
+    });
+    let back = mainspring_tasks::copy(&mut from_upstream, &mut to_client).await?;
+    let there = there.await.map_err(io::Error::other)??;
+    assert_eq!(there, back, "bytes copied");
+    Ok(())
 }
 
 /// Counts the tasks of connections that live.
@@ -314,4 +361,40 @@ fn a_stop_at_any_time_ends_every_task() {
         assert_eq!(stage.living.get(), 0, "{}: tasks are left", stage.run);
         assert_eq!(stage.server.stats().total.panics, 0, "{}", stage.run);
     }
+}
+
+/// What was lent to a task and is not read is the loop's again: counted, and not the driver's memory.
+#[test]
+fn what_a_task_leaves_of_a_delivery_is_counted_by_the_loop() {
+    const SENT: usize = 10_000;
+    const READ: usize = 100;
+    let world = World::new(7, WorldOptions::default());
+    let simulated = Server::builder().seed(7).simulate([world.driver("loop 0")], |shard| {
+        let host = shard.host(Tasks::serve(|mut stream: Stream| async move {
+            let mut first = [0; READ];
+            stream.read_exact(&mut first).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            stream.write_all(&first).await.unwrap();
+            forward(stream).await.unwrap();
+        }));
+        shard.listen(host, SERVER).map(drop)
+    });
+    let (mut loops, server) = simulated.expect("starts");
+    let mut peer = world.connect(&server.addrs()[0]).expect("connects");
+    let text: Vec<u8> = (0..SENT).map(|at| at as u8).collect();
+    let (mut sent, mut got, mut held) = (0, Vec::new(), 0);
+    for _ in 0..TURNS_MAX {
+        if peer.is_connected() && sent < SENT {
+            sent += peer.send(&text[sent..]);
+        }
+        loops[0].turn().expect("the poller is not lost");
+        held = held.max(server.stats().total.buffered_bytes as usize);
+        got.extend(peer.take_received());
+        if got.len() == SENT {
+            break;
+        }
+        assert!(world.advance_to_next(), "nothing will ever happen again");
+    }
+    assert!(got == text, "{} other bytes came back", got.len());
+    assert_eq!(held, SENT - READ);
 }

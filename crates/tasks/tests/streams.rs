@@ -204,6 +204,42 @@ fn writes_wait_for_a_peer_that_does_not_read() {
     server.stop(0);
 }
 
+/// The same memory by the traits of tokio: shown, consumed in part, then read.
+#[cfg(feature = "tokio")]
+#[test]
+fn the_traits_of_tokio_show_and_consume() {
+    use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+    let _bound = bound(30);
+    let server = Served::start(|| {
+        Tasks::serve(|mut stream: Stream| async move {
+            let shown = poll_fn(|cx| {
+                let shown = AsyncBufRead::poll_fill_buf(Pin::new(&mut stream), cx);
+                shown.map_ok(|bytes| bytes[0])
+            });
+            let first = shown.await.unwrap();
+            AsyncBufRead::consume(Pin::new(&mut stream), 1);
+            let mut bytes = [0; 20_000];
+            let mut filled = 0;
+            while filled < bytes.len() {
+                let mut buffer = ReadBuf::new(&mut bytes[filled..]);
+                poll_fn(|cx| AsyncRead::poll_read(Pin::new(&mut stream), cx, &mut buffer))
+                    .await
+                    .unwrap();
+                filled += buffer.filled().len();
+            }
+            stream.write_all(&bytes).await.unwrap();
+            stream.write_all(&[first]).await.unwrap();
+        })
+    });
+    let mut client = server.client();
+    let sent = noise(1, 20_001);
+    client.send(&sent);
+    let mut wanted = sent[1..].to_vec();
+    wanted.push(sent[0]);
+    assert_same(&client.rest(), &wanted);
+    server.stop(0);
+}
+
 /// A task that does not read holds the sender back, and has all of it later.
 #[test]
 fn input_that_is_not_read_stays_in_the_kernel() {

@@ -91,9 +91,30 @@ impl<'a> Input<'a> {
         self.bytes.can_be_kept()
     }
 
-    /// Consumes everything without looking at it, if the driver can do without the memory.
-    pub(crate) fn keep(&mut self) -> Option<Kept> {
+    /// Consumes everything, and takes it over where it lies: for handlers that pass bytes on later
+    /// in the turn ([`Conn::forward_kept`](crate::Conn::forward_kept)).
+    ///
+    /// `None`, and nothing is consumed, if the bytes have to be copied: short deliveries, what was
+    /// carried over from an earlier one, what comes out of a layer; and long ones while as much
+    /// memory as the driver can do without is kept already. So whoever keeps memory for long takes
+    /// it from others that would forward theirs, but stops nobody from receiving.
+    #[must_use]
+    pub fn keep(&mut self) -> Option<Kept> {
         self.bytes.keep(self.consumed)
+    }
+
+    /// Gives back what was [kept](Input::keep) of it: these bytes are the unconsumed ones again.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, if there are others that are unconsumed, or if they are of another delivery.
+    pub fn give_back(&mut self, kept: Kept) -> Result<(), Kept> {
+        if !self.is_empty() {
+            return Err(kept);
+        }
+        self.bytes.take_back(kept)?;
+        self.consumed = 0;
+        Ok(())
     }
 
     pub(crate) fn consumed(&self) -> usize {
