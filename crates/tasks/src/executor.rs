@@ -206,6 +206,11 @@ impl Executor {
         self.unsettled.set(true);
     }
 
+    /// Whether tasks have asked anything of the loop since the last time.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.get()
+    }
+
     /// Does what tasks have asked of the loop since the last time.
     pub(crate) fn settle(&self, cx: &mut Cx<'_>) {
         if self.unsettled.get() {

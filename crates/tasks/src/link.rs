@@ -133,6 +133,12 @@ impl Link {
         self.has(Mark::UNREAD) && self.has(Mark::UNWRITTEN)
     }
 
+    /// Whether none of its streams is gone, and nobody has reset it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        const ENDS: u16 = Mark::ABORT.0 | Mark::UNREAD.0 | Mark::UNWRITTEN.0;
+        self.marks.get() & ENDS == 0
+    }
+
     /// The connection is up.
     pub(crate) fn came_up(&self, conn: &mut Conn<'_>) {
         let (peer, local, listener) = (conn.peer(), conn.local(), conn.listener());

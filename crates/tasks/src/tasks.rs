@@ -100,12 +100,16 @@ impl Tasks {
     /// Ends a callback of a connection: the loop hears of all that has changed.
     fn finish(&self, link: &Link, conn: &mut Conn<'_>, ran: Result<(), Payload>) -> Action {
         link.end_callback(conn);
-        self.executor.settle(&mut conn.cx());
+        if self.executor.is_unsettled() {
+            self.executor.settle(&mut conn.cx());
+        }
         if let Err(payload) = ran {
             link.end(CloseReason::Panicked);
             resume_unwind(payload);
         }
-        if link.has(Mark::ABORT) {
+        if link.is_in_use() {
+            Action::Continue
+        } else if link.has(Mark::ABORT) {
             Action::Abort
         } else if link.is_let_go() {
             Action::Close

@@ -1,25 +1,35 @@
 //! One place to wait at.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 /// The waker of whoever waits for one thing, kept when it has been used: the next wait is mostly of
 /// the same task and then costs no clone.
 ///
-/// Wakers are code of the user's. None is called, cloned or dropped while the place is borrowed.
+/// Wakers are code of the user's. None is called, cloned or dropped while the place is borrowed; to
+/// compare them calls nothing.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    waker: Cell<Option<Waker>>,
+    waker: RefCell<Option<Waker>>,
     waits: Cell<bool>,
 }
 
 impl Waiting {
     /// Has `waker` woken by the next [`wake`](Waiting::wake).
     pub(crate) fn register(&self, waker: &Waker) {
-        let kept = self.waker.take().filter(|kept| kept.will_wake(waker));
-        let kept = kept.unwrap_or_else(|| waker.clone());
-        self.waker.set(Some(kept));
+        if !self.has(waker) {
+            self.keep(waker);
+        }
         self.waits.set(true);
+    }
+
+    #[inline(never)]
+    fn keep(&self, waker: &Waker) {
+        drop(self.waker.replace(Some(waker.clone())));
+    }
+
+    fn has(&self, waker: &Waker) -> bool {
+        self.waker.borrow().as_ref().is_some_and(|kept| kept.will_wake(waker))
     }
 
     /// Whether anybody waits.
@@ -38,9 +48,7 @@ impl Waiting {
 
     /// If it is `waker` that waits, ends its wait without waking it.
     pub(crate) fn release(&self, waker: &Waker) -> bool {
-        let kept = self.waker.take();
-        let is_it = self.waits.get() && kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
-        self.waker.set(kept);
+        let is_it = self.waits.get() && self.has(waker);
         if is_it {
             self.waits.set(false);
         }
