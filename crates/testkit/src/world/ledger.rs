@@ -457,7 +457,9 @@ impl Ledger {
             CloseReason::Failed(_) => {
                 let relays = plan.kinds.contains(&Kind::Proxy) || !plan.links.is_empty();
                 let calm = plan.polite && !plan.stubborn && !plan.is_harmful() && !plan.tight;
-                !calm || relays || plan.early.is_some()
+                // Who closes when it has its answer may not have read what a layer says beside it.
+                let layered = !plan.coat(record.origin).is_empty();
+                !calm || relays || layered || plan.early.is_some()
             }
             _ => true,
         };

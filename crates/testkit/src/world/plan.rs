@@ -264,7 +264,7 @@ impl Plan {
         }
         let has_layers = self.has_layers();
         let limits = &mut self.limits;
-        // What rises through layers at a time is bounded by them, and a pool may leave all of it.
+        // What a pool leaves of what rises through layers may be more than one read brings.
         let risen = if has_layers { 2 * LayerIo::PLAIN_MAX } else { 0 };
         limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192 + risen;
         limits.linger /= SPED_UP;
