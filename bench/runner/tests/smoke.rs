@@ -89,6 +89,13 @@ fn every_http_and_redis_server_gives_right_replies() {
 }
 
 #[test]
+fn the_peer_over_tls_is_measured() {
+    let (text, ..) = short_run("tls");
+    assert_measured(&text, "tokio-tls", 2);
+    assert!(text.contains("| mainspring ready | - |"), "not given, so not measured: {text}");
+}
+
+#[test]
 fn datagram_servers_are_measured() {
     let (text, ..) = short_run("udp");
     for server in ["floor-udp", "floor-udp-offload", "mio-udp", "tokio-udp"] {
