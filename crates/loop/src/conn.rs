@@ -246,7 +246,7 @@ impl Conn<'_> {
 
     /// Changes socket options before the next byte leaves. A refusal is logged at debug level.
     pub fn set_options(&mut self, options: SocketOptions) {
-        self.state.orders.push_back(Order::SetOptions { key: self.key, options });
+        self.state.order(Order::SetOptions { key: self.key, options });
     }
 
     /// Keeps a graceful stop from closing the connection before the drain deadline (`true`),

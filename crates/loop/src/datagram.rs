@@ -68,12 +68,12 @@ impl Datagram<'_> {
 
     /// Joins (`true`) or leaves a multicast group. A refusal is logged.
     pub fn multicast(&mut self, group: IpAddr, join: bool) {
-        self.state.orders.push_back(Order::Multicast { key: self.key, group, join });
+        self.state.order(Order::Multicast { key: self.key, group, join });
     }
 
     /// Closes the socket after this turn.
     pub fn close(&mut self) {
-        self.state.orders.push_back(Order::CloseSocket { key: self.key });
+        self.state.order(Order::CloseSocket { key: self.key });
     }
 
     fn queue(&mut self, to: Option<Addr>, bytes: &[u8]) -> Result<(), Full> {

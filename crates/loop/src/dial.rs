@@ -113,7 +113,7 @@ impl Cx<'_> {
         let options = address.listen_options().clone();
         self.state.resolve(key, address, move |state, key, found| {
             match found.and_then(|addrs| addrs.into_iter().next().ok_or(nothing_found())) {
-                Ok(to) => state.orders.push_back(Order::DialDatagram { key, to, options }),
+                Ok(to) => state.order(Order::DialDatagram { key, to, options }),
                 Err(error) => state.datagram_failed(key, &error),
             }
         });
@@ -151,7 +151,7 @@ impl LoopState {
                 let Some(conn) = self.conn(key) else { return };
                 addrs.reverse();
                 conn.extra().candidates = addrs;
-                self.orders.push_back(Order::Dial { key });
+                self.order(Order::Dial { key });
             }
             Err(error) => self.give_up(key, &error),
         }

@@ -14,6 +14,7 @@ use crate::server::shared::{Control, LoopShared, ServerShared};
 use crate::slab::Slab;
 use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
+use crate::turn::due::Due;
 use crate::turn::order::Order;
 use crate::{CloseReason, ConnId, Handler, HostId, Layers, Limits, SendOutcome};
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(crate) struct LoopState {
     tick_end: Instant,
     /// The instant of tick 0.
     base: Instant,
+    /// Which of the lists below have something on them.
+    pub(crate) due: Due,
     pub(crate) slots: Slab<Slot>,
     pub(crate) timers: TimerWheel<Alarm>,
     /// What callbacks want of the driver, in order.
@@ -72,8 +75,6 @@ pub(crate) struct LoopState {
     /// States that callbacks have given to connections, in order: the last one stays.
     pub(crate) installs: VecDeque<Install>,
     pub(crate) life: Life,
-    /// Whether the last turn left posts in the inbox.
-    pub(crate) posts_left: bool,
     /// Whether anything but time has passed in this turn: what an adaptive tick follows.
     pub(crate) traffic: bool,
 }
@@ -156,6 +157,7 @@ impl LoopState {
             tick: 0,
             tick_end: now,
             base: now,
+            due: Due::default(),
             slots: Slab::new(),
             timers: TimerWheel::new(),
             orders: VecDeque::new(),
@@ -182,7 +184,6 @@ impl LoopState {
             listeners: Vec::new(),
             installs: VecDeque::new(),
             life: Life::Running,
-            posts_left: false,
             traffic: false,
         }
     }
@@ -265,6 +266,12 @@ impl LoopState {
         waker
     }
 
+    /// Has the next `flush` tell the driver.
+    pub(crate) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+        self.due.set(Due::ORDERS);
+    }
+
     /// Has `flush` look at the connection.
     pub(crate) fn mark_dirty(&mut self, key: Key) {
         let flags = match self.slots.get_mut(key) {
@@ -283,6 +290,7 @@ impl LoopState {
         conn.flags.set(flag);
         if conn.flags.raise(Flags::PENDING) {
             self.pending.push_back(key);
+            self.due.set(Due::CALLBACKS);
         }
     }
 
@@ -292,6 +300,7 @@ impl LoopState {
         if let Some(conn) = self.conn(key) {
             conn.stage = Stage::Ending;
             self.gone.push(key);
+            self.due.set(Due::CALLBACKS);
         }
     }
 

@@ -13,6 +13,7 @@ mod alarm;
 pub(crate) mod core;
 pub(crate) mod delivery;
 mod dispatch;
+pub(crate) mod due;
 mod flush;
 pub(crate) mod layers;
 mod life;
@@ -21,21 +22,20 @@ pub(crate) mod order;
 use crate::handler::waker::Turning;
 use crate::state::{Life, LoopState};
 use crate::turn::core::Core;
+use crate::turn::due::Due;
 use crate::{Cx, Error, ServerInfo};
-use mainspring_io::{Driver, Key};
+use mainspring_io::Driver;
 use std::time::Duration;
 
 /// One loop over one driver.
 pub(crate) struct Loop<D> {
     pub(crate) driver: D,
     pub(crate) core: Core,
-    /// The list of dirty sockets that `flush` is not filling, kept for its memory.
-    pub(crate) dirty: Vec<Key>,
 }
 
 impl<D: Driver> Loop<D> {
     pub(crate) fn new(driver: D, state: LoopState) -> Self {
-        Self { driver, core: Core { hosts: Vec::new(), state }, dirty: Vec::new() }
+        Self { driver, core: Core { hosts: Vec::new(), state } }
     }
 
     /// Turns until the server has stopped.
@@ -59,11 +59,14 @@ impl<D: Driver> Loop<D> {
         }
         let timeout = self.time_to_sleep();
         let state = &mut self.core.state;
-        std::mem::swap(&mut state.yielded, &mut state.yielded_before);
+        let yielded = state.due.take(Due::YIELDED);
+        if yielded {
+            std::mem::swap(&mut state.yielded, &mut state.yielded_before);
+        }
         self.driver.poll(timeout, &mut self.core).map_err(Error::Driver)?;
         self.core.inbox();
         self.core.timers();
-        if !self.core.state.yielded_before.is_empty() {
+        if yielded {
             self.core.take_up_yielded();
         }
         self.core.pending();
@@ -103,7 +106,9 @@ impl<D: Driver> Loop<D> {
         }
         if self.core.state.traffic {
             self.core.state.counters.turns.add(1);
-            self.core.hasten_ticks();
+            if self.core.state.due.take(Due::TICKS) {
+                self.core.hasten_ticks();
+            }
         }
     }
 
@@ -116,13 +121,9 @@ impl<D: Driver> Loop<D> {
             state.counters.longest_turn_ns.set(length);
         }
         state.publish();
-        let waits = !state.pending.is_empty()
-            || !state.yielded.is_empty()
-            || !state.gone.is_empty()
+        let waits = state.due.any(Due::SOON)
             || !state.dirty.is_empty()
-            || !state.orders.is_empty()
             || state.timers.has_due()
-            || state.posts_left
             || state.wakers.iter().any(|(_, waker)| waker.is_told())
             || state.home().inbox.is_notified();
         if waits {
@@ -132,7 +133,7 @@ impl<D: Driver> Loop<D> {
             let at = state.instant_of(tick);
             at.saturating_duration_since(now)
         });
-        if state.under_way.is_empty() {
+        if !state.due.any(Due::GUARDS) {
             return to_timer;
         }
         // Sends that are still under way after this sleep get their guards: in time, if it is short.

@@ -4,6 +4,7 @@ use crate::conn::slot::{Flags, Slot, Stage};
 use crate::handler::host::Event;
 use crate::state::{Alarm, LoopState, Ticking};
 use crate::turn::core::Core;
+use crate::turn::due::Due;
 use crate::{CloseReason, Cx, Tick, TimerId};
 use mainspring_io::Key;
 use std::time::Duration;
@@ -99,6 +100,7 @@ impl Core {
             }
             Some(Tick::Adaptive { busy, idle }) => {
                 let timer = self.state.timers.arm(self.state.tick_after(idle), Alarm::Tick(host));
+                self.state.due.set(Due::TICKS);
                 Ticking::Adaptive { timer, earliest: self.state.tick_after(busy) }
             }
             Some(Tick::Stop) | None => Ticking::Stopped,

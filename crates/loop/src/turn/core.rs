@@ -7,7 +7,9 @@ use crate::handler::host::{Event, Host};
 use crate::panic;
 use crate::server::shared::Control;
 use crate::state::{Install, LoopState};
+use crate::turn::due::Due;
 use crate::turn::layers::NOT_DETACHED;
+use crate::turn::order::Order;
 use crate::{Action, CloseReason, Conn, Cx};
 use mainspring_io::{Accepted, Key, OwnedStream};
 
@@ -91,6 +93,7 @@ impl Core {
         let Some(conn) = self.state.conn(key) else { return };
         if conn.flags.raise(Flags::YIELDED) {
             self.state.yielded.push(key);
+            self.state.due.set(Due::YIELDED);
             self.state.mark_dirty(key);
         }
     }
@@ -150,7 +153,7 @@ impl Core {
         }
         let key = self.state.slots.insert(Slot::Conn(conn));
         self.state.count_in();
-        self.state.orders.push_back(crate::turn::order::Order::Adopt { key, stream });
+        self.state.order(Order::Adopt { key, stream });
         self.state.mark_dirty(key);
         if layered {
             return self.rise(key, &mut []);

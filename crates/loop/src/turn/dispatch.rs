@@ -7,6 +7,7 @@ use crate::remote::post::Post;
 use crate::state::Life;
 use crate::turn::core::Core;
 use crate::turn::delivery::Delivery;
+use crate::turn::due::Due;
 use crate::turn::order::Order;
 use crate::{Action, CloseReason, Cx, Datagram};
 use mainspring_io::{Accepted, Addr, Flow, Key, Loan, OwnedStream, Sink};
@@ -89,7 +90,7 @@ impl Sink for Core {
                 self.state.shared.control(crate::server::shared::Control::Stop)
             }
             Some(Action::Close | Action::Abort) => {
-                self.state.orders.push_back(Order::CloseSocket { key });
+                self.state.order(Order::CloseSocket { key });
                 return Flow::Pause;
             }
             _ => {}
@@ -153,7 +154,7 @@ impl Sink for Core {
         match self.state.slots.get_mut(key) {
             Some(Slot::Conn(conn)) if conn.stage == Stage::Dialing => {
                 conn.flags.clear(Flags::ADOPTED);
-                self.state.orders.push_back(Order::Dial { key });
+                self.state.order(Order::Dial { key });
             }
             Some(Slot::Conn(_)) => self.ended(key),
             Some(Slot::Datagram(_)) => self.state.remove_datagram(key),
@@ -271,7 +272,7 @@ impl Core {
         if !self.state.wakers.is_empty() {
             self.notify();
         }
-        if !self.state.gone.is_empty() || !self.state.pending.is_empty() {
+        if self.state.due.take(Due::CALLBACKS) {
             self.call_pending();
         }
     }
@@ -358,7 +359,7 @@ impl Core {
     /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
         let told = self.state.home().inbox.begin_look();
-        if told || self.state.posts_left {
+        if told || self.state.due.any(Due::POSTS) {
             self.empty_inbox();
         }
     }
@@ -371,7 +372,10 @@ impl Core {
             self.state.traffic = true;
             self.run(work);
         }
-        self.state.posts_left = !self.take_posts();
+        self.state.due.clear(Due::POSTS);
+        if !self.take_posts() {
+            self.state.due.set(Due::POSTS);
+        }
         for control in std::mem::take(&mut self.state.controls) {
             self.control(control);
         }

@@ -5,6 +5,7 @@ use crate::CloseReason;
 use crate::conn::slot::{Flags, Slot, Stage};
 use crate::state::Life;
 use crate::turn::Loop;
+use crate::turn::due::Due;
 use crate::turn::order::Order;
 use mainspring_io::{Driver, Key, OwnedStream, SendState};
 
@@ -21,14 +22,14 @@ enum Sent {
 impl<D: Driver> Loop<D> {
     /// Carries out orders, then visits every socket that something was changed on.
     pub(crate) fn flush(&mut self) {
-        self.core.state.guard_sends();
-        while let Some(order) = self.core.state.orders.pop_front() {
-            self.carry_out(order);
+        if self.core.state.due.any(Due::BEFORE_SENDS) {
+            self.prepare();
         }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        std::mem::swap(&mut dirty, &mut self.core.state.dirty);
+        // What becomes dirty meanwhile is for the next flush.
+        let count = self.core.state.dirty.len();
         let mut all_settled = true;
-        for key in dirty.drain(..) {
+        for nth in 0..count {
+            let key = self.core.state.dirty[nth];
             match self.core.state.send(key, &mut self.driver) {
                 Sent::Settled => {}
                 Sent::Unsettled => {
@@ -38,10 +39,20 @@ impl<D: Driver> Loop<D> {
                 Sent::NotStream => self.flush_datagrams(key),
             }
         }
-        self.dirty = dirty;
+        self.core.state.dirty.drain(..count);
         if all_settled {
             self.driver.let_sent_wait();
         }
+    }
+
+    /// Does what has to be done before anything is sent.
+    #[inline(never)]
+    fn prepare(&mut self) {
+        self.core.state.guard_sends();
+        while let Some(order) = self.core.state.orders.pop_front() {
+            self.carry_out(order);
+        }
+        self.core.state.due.clear(Due::BEFORE_SENDS);
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -292,6 +303,7 @@ impl crate::state::LoopState {
         {
             if !conn.is_guarded(self.write_timeout_ms) {
                 self.under_way.push(key);
+                self.due.set(Due::GUARDS);
             }
             return Sent::Settled;
         }

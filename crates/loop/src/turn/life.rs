@@ -104,16 +104,17 @@ impl Core {
     }
 
     fn stop_listening(&mut self) {
-        for listener in &mut self.state.listeners {
-            if let Some(key) = listener.key.take() {
-                self.state.orders.push_back(Order::CloseSocket { key });
+        for nth in 0..self.state.listeners.len() {
+            if let Some(key) = self.state.listeners[nth].key.take() {
+                self.state.order(Order::CloseSocket { key });
             }
         }
     }
 
     fn close_datagrams(&mut self) {
         let sockets = self.state.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Datagram(_)));
-        self.state.orders.extend(sockets.map(|(key, _)| Order::CloseSocket { key }));
+        let keys: Vec<Key> = sockets.map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.state.order(Order::CloseSocket { key }));
     }
 
     fn close_all(&mut self, reason: CloseReason) {
