@@ -55,24 +55,21 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        match self.slots.get(key.index()) {
-            Some(Slot { generation, tenant: Tenant::Occupied(value) })
-                if *generation == key.generation() =>
-            {
-                Some(value)
-            }
-            _ => None,
+        let slot = self.slots.get(key.index())?;
+        match &slot.tenant {
+            _ if slot.generation != key.generation() => None,
+            Tenant::Occupied(value) => Some(value),
+            Tenant::Vacant { .. } => None,
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.slots.get_mut(key.index()) {
-            Some(Slot { generation, tenant: Tenant::Occupied(value) })
-                if *generation == key.generation() =>
-            {
-                Some(value)
-            }
-            _ => None,
+        let slot = self.slots.get_mut(key.index())?;
+        match &mut slot.tenant {
+            _ if slot.generation != key.generation() => None,
+            Tenant::Occupied(value) => Some(value),
+            Tenant::Vacant { .. } => None,
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct LoopState {
     pub(crate) tick: u64,
     /// When `tick` is over.
     tick_end: Instant,
+    /// How long the longest turn has taken.
+    longest_turn: Duration,
     /// The instant of tick 0.
     base: Instant,
     /// Which of the lists below have something on them.
@@ -62,6 +64,8 @@ pub(crate) struct LoopState {
     pub(crate) buffered: usize,
     pub(crate) conns_open: usize,
     pub(crate) counters: Arc<LoopCounters>,
+    /// What others know of this loop, and ask of it.
+    pub(crate) home: Arc<LoopShared>,
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) hosts: Vec<HostInfo>,
     /// Handlers that have made a waker.
@@ -150,12 +154,13 @@ pub(crate) enum Life {
 impl LoopState {
     pub(crate) fn new(index: u16, now: Instant, shared: Arc<ServerShared>) -> Self {
         let limits = shared.limits.clone();
-        let counters = shared.loops[usize::from(index)].counters.clone();
+        let home = shared.loops[usize::from(index)].clone();
         Self {
             index,
             now,
             tick: 0,
             tick_end: now,
+            longest_turn: Duration::ZERO,
             base: now,
             due: Due::default(),
             slots: Slab::new(),
@@ -174,7 +179,8 @@ impl LoopState {
             limits,
             buffered: 0,
             conns_open: 0,
-            counters,
+            counters: home.counters.clone(),
+            home,
             rng: fastrand::Rng::with_seed(shared.seed.wrapping_add(index.into())),
             shared,
             dealt: 0,
@@ -188,11 +194,6 @@ impl LoopState {
         }
     }
 
-    /// What others know of this loop, and ask of it.
-    pub(crate) fn home(&self) -> &LoopShared {
-        &self.shared.loops[usize::from(self.index)]
-    }
-
     /// The time at which the turn began.
     pub(crate) fn now(&self) -> Instant {
         self.now
@@ -204,6 +205,15 @@ impl LoopState {
         if now >= self.tick_end {
             self.tick = now.saturating_duration_since(self.base).as_millis() as u64;
             self.tick_end = self.instant_of(self.tick + 1);
+        }
+    }
+
+    /// The turn that began last has come to its end: is it the longest?
+    pub(crate) fn note_turn_end(&mut self, end: Instant) {
+        // An addition in place of a subtraction: they are far from the same in cost.
+        if end > self.now + self.longest_turn {
+            self.longest_turn = end.saturating_duration_since(self.now);
+            self.counters.longest_turn_ns.set(self.longest_turn.as_nanos() as u64);
         }
     }
 

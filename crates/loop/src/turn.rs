@@ -40,14 +40,14 @@ impl<D: Driver> Loop<D> {
 
     /// Turns until the server has stopped.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
-        let _turning = Turning::begin(self.core.state.home());
+        let _turning = Turning::begin(&self.core.state.home);
         while self.phases()? {}
         Ok(())
     }
 
     /// Turns once. `false` when the loop has ended and must not be turned again.
     pub(crate) fn turn(&mut self) -> Result<bool, Error> {
-        let _turning = Turning::begin(self.core.state.home());
+        let _turning = Turning::begin(&self.core.state.home);
         self.phases()
     }
 
@@ -116,16 +116,13 @@ impl<D: Driver> Loop<D> {
     fn time_to_sleep(&mut self) -> Option<Duration> {
         let state = &mut self.core.state;
         let now = self.driver.now();
-        let length = now.saturating_duration_since(state.now()).as_nanos() as u64;
-        if length > state.counters.longest_turn_ns.get() {
-            state.counters.longest_turn_ns.set(length);
-        }
+        state.note_turn_end(now);
         state.publish();
         let waits = state.due.any(Due::SOON)
             || !state.dirty.is_empty()
             || state.timers.has_due()
             || state.wakers.iter().any(|(_, waker)| waker.is_told())
-            || state.home().inbox.is_notified();
+            || state.home.inbox.is_notified();
         if waits {
             return Some(Duration::ZERO);
         }

@@ -212,6 +212,7 @@ impl ReadyDriver {
         }
     }
 
+    #[inline(never)]
     fn serve(&mut self, key: Key, budget: &mut Budget, sink: &mut impl Sink) {
         let Some(slot) = self.table.get_mut(key) else {
             return;

@@ -176,6 +176,7 @@ impl StreamSocket {
     }
 
     /// Does what the events of this turn, or earlier ones, have left to do.
+    #[inline(always)]
     pub(super) fn serve(
         &mut self,
         key: Key,

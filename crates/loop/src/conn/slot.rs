@@ -357,9 +357,10 @@ impl ConnSlot {
         self.is_in_course() && !self.owes_completions() && self.is_guarded(write_timeout_ms)
     }
 
-    /// Whether a guard fires by the deadline, if there is one.
+    /// Whether the guard of a connection that is [in course](Self::is_in_course) fires by its
+    /// deadline, if there is one.
     pub(crate) fn is_guarded(&self, write_timeout_ms: Option<u64>) -> bool {
-        self.deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
+        self.traffic_deadline(write_timeout_ms).is_none_or(|deadline| self.guard_at <= deadline)
     }
 
     /// Whether all output is with the kernel, and the layers have nothing to add.

@@ -49,7 +49,7 @@ impl Wake for HandlerWaker {
             return;
         }
         let home = &self.shared.loops[usize::from(self.home)];
-        if !ptr::eq(TURNING.get(), home) {
+        if !ptr::eq(TURNING.get(), Arc::as_ptr(home)) {
             home.inbox.notify();
         }
     }

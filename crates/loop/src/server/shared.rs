@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct ServerShared {
-    pub(crate) loops: Vec<LoopShared>,
+    pub(crate) loops: Vec<Arc<LoopShared>>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) balance: Balance,
     pub(crate) drain: Duration,
@@ -63,7 +63,7 @@ impl ServerShared {
         offload: Offload,
     ) -> Arc<Self> {
         Arc::new(Self {
-            loops: (0..loops).map(|_| LoopShared::new(&limits)).collect(),
+            loops: (0..loops).map(|_| Arc::new(LoopShared::new(&limits))).collect(),
             limits: Arc::new(limits),
             balance,
             drain,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 impl Core {
     /// Moves the timers on, and fires those that are due.
+    #[inline(always)]
     pub(crate) fn timers(&mut self) {
         let tick = self.state.tick();
         self.state.timers.advance(tick);

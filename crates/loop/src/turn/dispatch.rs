@@ -268,6 +268,7 @@ impl Core {
     }
 
     /// Gives every connection the callbacks it is owed by the loop itself.
+    #[inline]
     pub(crate) fn pending(&mut self) {
         if !self.state.wakers.is_empty() {
             self.notify();
@@ -278,6 +279,7 @@ impl Core {
     }
 
     /// Calls the handlers whose wakers were used. First, because they wake connections.
+    #[inline(never)]
     fn notify(&mut self) {
         for nth in 0..self.state.wakers.len() {
             let (host, waker) = &self.state.wakers[nth];
@@ -358,7 +360,7 @@ impl Core {
 
     /// Looks at the inbox: controls and answers of the offload pool, then a bounded number of posts.
     pub(crate) fn inbox(&mut self) {
-        let told = self.state.home().inbox.begin_look();
+        let told = self.state.home.inbox.begin_look();
         if told || self.state.due.any(Due::POSTS) {
             self.empty_inbox();
         }
@@ -367,8 +369,8 @@ impl Core {
     #[inline(never)]
     fn empty_inbox(&mut self) {
         // Only what is there now: work that offloads more work must not keep the turn from ending.
-        for _ in 0..self.state.home().finished.len() {
-            let Ok(work) = self.state.home().finished.pop() else { break };
+        for _ in 0..self.state.home.finished.len() {
+            let Ok(work) = self.state.home.finished.pop() else { break };
             self.state.traffic = true;
             self.run(work);
         }
@@ -384,7 +386,7 @@ impl Core {
     /// Takes a bounded number of posts. Whether it took all there were.
     fn take_posts(&mut self) -> bool {
         for _ in 0..self.state.limits.posts_per_turn {
-            let inbox = &self.state.home().inbox;
+            let inbox = &self.state.home.inbox;
             let Some(post) = inbox.pop() else { return true };
             inbox.release(post.bytes());
             self.state.traffic = true;

@@ -24,8 +24,7 @@ impl Core {
     /// The loop is over: what is still queued for it comes too late, is counted, and whoever waits
     /// for a completion learns it.
     pub(crate) fn refuse_posts(&mut self) {
-        let shared = self.state.shared.clone();
-        let home = &shared.loops[usize::from(self.state.index)];
+        let (shared, home) = (self.state.shared.clone(), self.state.home.clone());
         home.close();
         while let Some(post) = home.inbox.pop() {
             let counters = &self.state.counters;
