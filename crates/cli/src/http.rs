@@ -129,7 +129,7 @@ impl Handler for Http {
         conn: &mut Conn<'_>,
         input: &mut Input<'_>,
     ) -> Action {
-        self.page.refresh(conn.cx().now());
+        self.page.refresh(conn.now());
         let was_busy = session.request.is_some();
         let action = match self.serve(session, conn, input) {
             Ok(action) => action,
@@ -154,7 +154,7 @@ impl Handler for Http {
             return Action::Continue;
         }
         session.deadline = None;
-        self.page.refresh(conn.cx().now());
+        self.page.refresh(conn.now());
         self.refuse(conn, 408)
     }
 
@@ -223,6 +223,9 @@ impl Http {
             out.extend_from_slice(self.page.answer(answer.persistence, answer.is_head));
             if answer.persistence == Persistence::Close {
                 return Ok(Some(Pause::Close));
+            }
+            if input.is_empty() {
+                return Ok(Some(Pause::Input));
             }
         }
         Ok(None)

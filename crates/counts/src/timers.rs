@@ -128,7 +128,7 @@ impl Timers {
 
     fn watch_one(&mut self, conn: &mut Conn<'_>) {
         let after = Duration::from_millis(self.rng.u64(0..SPREAD_MS));
-        let due = conn.cx().now() + after;
+        let due = conn.now() + after;
         self.due.insert(conn.set_timer(after), due);
     }
 

@@ -52,6 +52,12 @@ impl Conn<'_> {
         self.slot().ends.local()
     }
 
+    /// The time at which this turn began, as [`Cx::now`].
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.state.now()
+    }
+
     /// When it was accepted, or dialled, by the clock of [`Cx::now`]; in steps of 1 ms.
     #[must_use]
     pub fn since(&self) -> Instant {
@@ -127,6 +133,7 @@ impl Conn<'_> {
 
     /// Output accepted and not yet handed to the kernel, in bytes.
     #[must_use]
+    #[inline]
     pub fn out_bytes(&self) -> usize {
         self.slot().unsent()
     }
@@ -135,6 +142,7 @@ impl Conn<'_> {
     /// that answers many requests from one delivery stops here and leaves the rest unconsumed: it
     /// is delivered again when the output has drained.
     #[must_use]
+    #[inline]
     pub fn is_choked(&self) -> bool {
         self.out_bytes() > self.state.limits.output_high
     }

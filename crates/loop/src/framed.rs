@@ -316,7 +316,7 @@ impl<C: Decode + Clone + 'static, H: FrameHandler<C>> Framed<C, H> {
         if self.patience.is_endless() {
             return;
         }
-        let (now, bytes_in) = (conn.cx().now(), conn.stats().bytes_in);
+        let (now, bytes_in) = (conn.now(), conn.stats().bytes_in);
         at.pace.note(now, bytes_in, has_frame_begun);
         at.pace.keep_timer(self.patience, conn);
     }
@@ -384,7 +384,7 @@ impl<C: Decode + Clone + 'static, H: FrameHandler<C>> Handler for Framed<C, H> {
     }
 
     fn on_drained(&mut self, at: &mut Self::State, conn: &mut Conn<'_>) -> Action {
-        at.pace.released(conn.cx().now());
+        at.pace.released(conn.now());
         self.call(at, conn, H::on_drained)
     }
 

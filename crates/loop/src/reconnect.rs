@@ -281,7 +281,7 @@ impl<H: Handler> Handler for Reconnect<H> {
     }
 
     fn on_connected(&mut self, state: &mut H::State, conn: &mut Conn<'_>) -> Action {
-        let (id, now) = (conn.id(), conn.cx().now());
+        let (id, now) = (conn.id(), conn.now());
         let link = self.conns.get(&id).copied();
         if let Some(link) = link
             && let Stage::Dialling(_) = self.links[link.0].stage

@@ -54,6 +54,7 @@ impl<T> Slab<T> {
         Key::new(index, 0)
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index())?;
         match &slot.tenant {

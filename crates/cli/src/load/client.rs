@@ -186,7 +186,7 @@ impl Load {
     /// Sends what may be sent now, and says whether the client is done.
     fn go_on(&mut self, place: usize, conn: &mut Conn<'_>) -> Action {
         let Phase::Sending { began, until } = self.phase else { return Action::Continue };
-        let now = conn.cx().now();
+        let now = conn.now();
         loop {
             let client = &self.clients[place];
             // What was due before the end is sent, however late the loop is.
@@ -324,7 +324,7 @@ impl Handler for Load {
     }
 
     fn on_data(&mut self, place: &mut usize, conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
-        let now = conn.cx().now();
+        let now = conn.now();
         let is_sound = self.answers(*place, input, now);
         self.board.show(self.loop_index, self.tally.success);
         if is_sound {

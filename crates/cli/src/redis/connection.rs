@@ -130,6 +130,9 @@ impl Redis {
                     if call.after.is_some() {
                         break call.after;
                     }
+                    if at == bytes.len() {
+                        break Some(After::More);
+                    }
                 }
                 Ok(Step::Need(count)) => {
                     need = Some(count);

@@ -85,6 +85,12 @@ impl<'a> Input<'a> {
         if self.need == 0 { 0 } else { self.len().saturating_add(self.need) }
     }
 
+    /// Whether nothing is left, and nothing is asked for but what every delivery has: a byte.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_empty() && self.need <= 1
+    }
+
     /// Whether [`keep`](Self::keep) gives what it is asked for.
     #[inline]
     pub(crate) fn can_be_kept(&self) -> bool {

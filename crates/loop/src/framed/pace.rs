@@ -75,7 +75,7 @@ impl Pace {
     /// The timer fired: whether the peer is late. If it is not, the timer is set again.
     pub(super) fn check(&mut self, patience: Patience, conn: &mut Conn<'_>) -> Option<Late> {
         self.timer = None;
-        let now = conn.cx().now();
+        let now = conn.now();
         if conn.is_held() {
             self.released(now);
         }
@@ -99,7 +99,7 @@ impl Pace {
             }
             conn.cancel_timer(timer);
         }
-        let now = conn.cx().now();
+        let now = conn.now();
         self.timer = Some((conn.set_timer(due.saturating_duration_since(now)), due));
     }
 

@@ -33,16 +33,15 @@ impl Core {
     pub(crate) fn deliver(&mut self, to: Delivery, bytes: Loan<'_>) -> Flow {
         let mut input = Input::lent(bytes);
         self.hand_over(to, &mut input);
-        let wanted = input.wanted();
         let output_high = self.state.limits.output_high;
-        if input.is_empty()
-            && wanted == 0
+        if input.is_done()
             && let Some(conn) = self.state.conn(to.key)
             && conn.takes_more(output_high)
         {
             conn.wanted = 0;
             return Flow::Continue;
         }
+        let wanted = input.wanted();
         self.keep(to, input.bytes(), wanted)
     }
 

@@ -368,18 +368,26 @@ impl Core {
 
     #[inline(never)]
     fn empty_inbox(&mut self) {
-        // Only what is there now: work that offloads more work must not keep the turn from ending.
-        for _ in 0..self.state.home.finished.len() {
-            let Ok(work) = self.state.home.finished.pop() else { break };
-            self.state.traffic = true;
-            self.run(work);
+        if !self.state.home.finished.is_empty() {
+            self.take_finished();
         }
         self.state.due.clear(Due::POSTS);
         if !self.take_posts() {
             self.state.due.set(Due::POSTS);
         }
-        for control in std::mem::take(&mut self.state.controls) {
+        while !self.state.controls.is_empty() {
+            let control = self.state.controls.remove(0);
             self.control(control);
+        }
+    }
+
+    #[inline(never)]
+    fn take_finished(&mut self) {
+        // Only what is there now: work that offloads more work must not keep the turn from ending.
+        for _ in 0..self.state.home.finished.len() {
+            let Ok(work) = self.state.home.finished.pop() else { break };
+            self.state.traffic = true;
+            self.run(work);
         }
     }
 
@@ -421,6 +429,8 @@ impl Core {
         let (hosts, state) = (&mut self.hosts, &mut self.state);
         let result = crate::panic::caught(|| work(hosts, state));
         crate::panic::count(result, &self.state.counters, &"posted work");
-        self.install_states();
+        if !self.state.installs.is_empty() {
+            self.install_states();
+        }
     }
 }
