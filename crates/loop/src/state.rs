@@ -31,6 +31,8 @@ pub(crate) struct LoopState {
     pub(crate) tick: u64,
     /// When `tick` is over.
     tick_end: Instant,
+    /// A tick and when it begins: that of the timer that is next, as long as it is.
+    next_timer: (u64, Instant),
     /// How long the longest turn has taken.
     longest_turn: Duration,
     /// The instant of tick 0.
@@ -160,6 +162,7 @@ impl LoopState {
             now,
             tick: 0,
             tick_end: now,
+            next_timer: (0, now),
             longest_turn: Duration::ZERO,
             base: now,
             due: Due::default(),
@@ -226,6 +229,15 @@ impl LoopState {
     pub(crate) fn tick_after(&self, after: Duration) -> u64 {
         let since = self.now.saturating_duration_since(self.base).saturating_add(after);
         u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// When the timer is due that is next.
+    pub(crate) fn next_timer(&mut self) -> Option<Instant> {
+        let tick = self.timers.next_tick()?;
+        if tick != self.next_timer.0 {
+            self.next_timer = (tick, self.instant_of(tick));
+        }
+        Some(self.next_timer.1)
     }
 
     /// When `tick` begins.

@@ -126,10 +126,7 @@ impl<D: Driver> Loop<D> {
         if waits {
             return Some(Duration::ZERO);
         }
-        let to_timer = state.timers.next_tick().map(|tick| {
-            let at = state.instant_of(tick);
-            at.saturating_duration_since(now)
-        });
+        let to_timer = state.next_timer().map(|at| at.saturating_duration_since(now));
         if !state.due.any(Due::GUARDS) {
             return to_timer;
         }

@@ -53,10 +53,15 @@ impl Page {
     }
 
     /// Makes the answers again if a second has begun.
+    #[inline]
     pub(super) fn refresh(&mut self, now: Instant) {
-        if self.stale_from.is_some_and(|stale_from| now < stale_from) {
-            return;
+        if self.stale_from.is_none_or(|stale_from| now >= stale_from) {
+            self.make(now);
         }
+    }
+
+    #[inline(never)]
+    fn make(&mut self, now: Instant) {
         let Some((start, since_1970)) = self.anchor else { return };
         let time = since_1970 + now.saturating_duration_since(start);
         self.unix_seconds = time.as_secs();
