@@ -6,7 +6,7 @@ mod support;
 use mainspring_io::SocketOptions;
 use mainspring_loop::{Action, CloseReason, Limits, Server};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -400,6 +400,43 @@ fn a_handler_that_stops_when_choked_gets_the_rest_when_drained() {
         let buffered = handle.stats().total.buffered_bytes;
         assert!(buffered <= bound_bytes, "{buffered} bytes buffered");
     }
+    stop(running);
+}
+
+/// Each look brings room for a few requests; what one reading brings behind them must not add up.
+#[test]
+fn what_a_choked_handler_leaves_does_not_grow_from_look_to_look() {
+    const REQUESTS: usize = 2 << 20;
+    const REPLY: usize = 16;
+    let _bound = bound(120);
+    let limits = limits(|limits| {
+        (limits.input_max, limits.output_high, limits.output_low) = (16 << 10, 4 << 10, 1 << 10);
+        limits.driver.read_buffer = 16 << 10;
+    });
+    // What a ring had received before it was told to stop comes on top (contract D3): a buffer.
+    let most_allowed = limits.input_max + (256 << 10);
+    let most = Arc::new(AtomicUsize::new(0));
+    let (log, seen) = (Log::new(), most.clone());
+    let running = start_with(Server::builder().limits(limits), &[TCP], move || {
+        let seen = seen.clone();
+        Probe::new(&log).data(move |conn, input| {
+            seen.fetch_max(input.len(), Ordering::Relaxed);
+            while !input.is_empty() && !conn.is_choked() {
+                input.consume(1);
+                conn.out().extend_from_slice(&[b'r'; REPLY]);
+            }
+            Action::Continue
+        })
+    });
+    let mut client = Client::tcp(inet(&running));
+    let mut writer = client.try_clone();
+    let writing = thread::spawn(move || writer.send(&vec![b'q'; REQUESTS]));
+    for _ in 0..REQUESTS / 1024 {
+        assert_eq!(client.receive(1024 * REPLY), [b'r'; 1024 * REPLY]);
+    }
+    writing.join().unwrap();
+    let most = most.load(Ordering::Relaxed);
+    assert!(most <= most_allowed, "{most} bytes carried, {most_allowed} allowed");
     stop(running);
 }
 

@@ -325,6 +325,14 @@ impl ConnSlot {
         }
     }
 
+    /// Whether its handler is about to see once more what it had left. Until it has, nothing is
+    /// received: a handler that stops where it is choked would be left with more each time.
+    pub(crate) fn is_to_look_again(&self) -> bool {
+        const WATCHED: Flags = Flags::PENDING.and(Flags::REDELIVER).and(Flags::NEW_LAYER);
+        const OWED: Flags = Flags::PENDING.and(Flags::REDELIVER);
+        self.is_open() && self.flags.among(WATCHED) == OWED && !self.carry.is_empty()
+    }
+
     /// The tick by which something must have happened, if any.
     pub(crate) fn deadline(&self, write_timeout_ms: Option<u64>) -> Option<u64> {
         match self.stage {

@@ -253,7 +253,7 @@ impl Core {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return };
         conn.note_choking(conn.unsent(), output_high);
-        if !conn.wants_input() {
+        if conn.wants_input() != conn.flags.has(Flags::RECEIVING) {
             self.state.mark_dirty(key);
         }
     }
