@@ -262,11 +262,8 @@ impl Plan {
             retry.delay_max /= SPED_UP;
             retry.steady /= SPED_UP;
         }
-        let has_layers = self.has_layers();
         let limits = &mut self.limits;
-        // What a pool leaves of what rises through layers may be more than one read brings.
-        let risen = if has_layers { 2 * LayerIo::PLAIN_MAX } else { 0 };
-        limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192 + risen;
+        limits.input_max = self.pipe_bytes + limits.driver.read_buffer + 8192;
         limits.linger /= SPED_UP;
         // It is counted in whole milliseconds.
         let idle = limits.idle_timeout.map(|idle| idle.as_millis() as u64 / 4);
