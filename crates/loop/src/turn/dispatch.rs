@@ -244,12 +244,17 @@ impl Core {
         Flow::Pause
     }
 
-    /// Delivers what a connection has once more. The driver does not hear the answer: `flush` tells
-    /// it if there is to be no more input.
+    /// Delivers what a connection has once more.
     fn redeliver(&mut self, key: Key) {
         let Some(conn) = self.state.conn(key).filter(|conn| conn.is_open()) else { return };
         let delivery = Delivery::begin(key, conn);
         self.deliver_joined(delivery, &[]);
+        self.steer_later(key);
+    }
+
+    /// What an answer to the driver does during a delivery, for one that it does not hear: `flush`
+    /// tells it.
+    pub(crate) fn steer_later(&mut self, key: Key) {
         let output_high = self.state.limits.output_high;
         let Some(conn) = self.state.conn(key) else { return };
         conn.note_choking(conn.unsent(), output_high);

@@ -130,13 +130,12 @@ impl<D: Driver> Loop<D> {
 
     fn steer_input(&mut self, key: Key) {
         let Some(conn) = self.core.state.conn(key) else { return };
-        let wanted = conn.wants_input() && !conn.is_at_eof();
-        if wanted && conn.is_to_look_again() {
-            // `pending` of this turn has it steered again.
-        } else if wanted && conn.flags.raise(Flags::RECEIVING) {
+        if !conn.wants_input() || conn.is_at_eof() {
+            if conn.flags.take(Flags::RECEIVING) {
+                self.driver.recv_stop(key);
+            }
+        } else if !conn.is_to_look_again() && conn.flags.raise(Flags::RECEIVING) {
             self.driver.recv_start(key);
-        } else if !wanted && conn.flags.take(Flags::RECEIVING) {
-            self.driver.recv_stop(key);
         }
     }
 

@@ -65,12 +65,7 @@ impl Core {
             return conn.flags.set(Flags::REDELIVER);
         }
         self.rise(key, &mut []);
-        let output_high = self.state.limits.output_high;
-        let Some(conn) = self.state.conn(key) else { return };
-        conn.note_choking(conn.unsent(), output_high);
-        if conn.wants_input() != conn.flags.has(Flags::RECEIVING) {
-            self.state.mark_dirty(key);
-        }
+        self.steer_later(key);
     }
 
     /// Takes bytes up through the layers and delivers what comes out, as long as anything moves.
