@@ -186,15 +186,7 @@ fn echoes_exactly(name: &str, listen: &str) {
         // Meanwhile others are served.
         let mut many: Vec<Box<dyn Stream>> = (0..500).map(|_| server.dial()).collect();
         for round in 0..3 {
-            for (index, stream) in many.iter_mut().enumerate() {
-                writeln!(stream, "{round} of {index}").unwrap();
-            }
-            for (index, stream) in many.iter_mut().enumerate() {
-                let expected = format!("{round} of {index}\n");
-                let mut got = vec![0; expected.len()];
-                stream.read_exact(&mut got).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(String::from_utf8_lossy(&got), expected, "{what}");
-            }
+            each_hears_its_own(&mut many, &round.to_string(), &what);
             // A third of them leaves.
             let mut index = 0;
             many.retain(|_| {
@@ -203,12 +195,29 @@ fn echoes_exactly(name: &str, listen: &str) {
             });
         }
     });
-    // Clients that leave with replies under way.
-    for _ in 0..20 {
-        let mut rude = server.dial();
-        rude.write_all(&noise(100_000)).unwrap();
+    // Clients that leave with replies under way: what ends them must not end who comes after.
+    for round in 0..5 {
+        for _ in 0..20 {
+            let mut rude = server.dial();
+            rude.write_all(&noise(100_000)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+        let mut after: Vec<Box<dyn Stream>> = (0..100).map(|_| server.dial()).collect();
+        each_hears_its_own(&mut after, &format!("after {round}"), &what);
     }
     exchange(&mut server.dial(), noise(1000), end, Duration::ZERO, &what);
+}
+
+/// Each says which it is, then each reads.
+fn each_hears_its_own(clients: &mut [Box<dyn Stream>], round: &str, what: &str) {
+    for (index, stream) in clients.iter_mut().enumerate() {
+        writeln!(stream, "{round} of {index}").unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    for (index, stream) in clients.iter_mut().enumerate() {
+        let expected = format!("{round} of {index}\n");
+        let mut got = vec![0; expected.len()];
+        stream.read_exact(&mut got).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(String::from_utf8_lossy(&got), expected, "{what}");
+    }
 }
 
 fn unix_address(name: &str) -> String {

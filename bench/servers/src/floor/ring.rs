@@ -69,6 +69,8 @@ struct Conn<S> {
     receiving: bool,
     /// A rest of a reply waits for room.
     blocked: bool,
+    /// Being shut down, by another thread of the kernel: the file must not be another's by then.
+    shutting: bool,
     ending: bool,
     /// What comes after that rest.
     pending: Vec<u8>,
@@ -110,6 +112,10 @@ impl<A: Answer> Floor<A> {
             Event::AcceptEnded { .. } => self.queue.accept(),
             Event::ReceiveEnded { slot, errno } => self.receive_ended(slot, errno),
             Event::Flushed { slot, outcome } => self.flushed(slot, outcome),
+            Event::ShutDown { slot } => {
+                self.conns[slot as usize].shutting = false;
+                Ok(())
+            }
         }
     }
 
@@ -218,7 +224,12 @@ impl<A: Answer> Floor<A> {
     /// Nothing can be sent any more.
     fn break_off(&mut self, slot: u32) -> io::Result<()> {
         self.end(slot);
-        if self.conns[slot as usize].receiving { self.queue.shut_down(slot) } else { Ok(()) }
+        let conn = &mut self.conns[slot as usize];
+        if !conn.receiving || conn.shutting {
+            return Ok(());
+        }
+        conn.shutting = true;
+        self.queue.shut_down(slot)
     }
 
     fn end(&mut self, slot: u32) {
@@ -257,12 +268,13 @@ impl<S: Default> Conn<S> {
             postponed: 0,
             receiving: true,
             blocked: false,
+            shutting: false,
             ending: false,
             pending: Vec::new(),
         }
     }
 
     fn is_quiet(&self) -> bool {
-        !self.receiving && !self.blocked && self.postponed == 0
+        !self.receiving && !self.blocked && !self.shutting && self.postponed == 0
     }
 }

@@ -34,7 +34,8 @@ const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
 const FLUSH: u64 = 3;
-const OTHER: u64 = 4;
+const SHUT_DOWN: u64 = 4;
+const OTHER: u64 = 5;
 
 /// What is to be sent.
 pub(super) enum Bytes {
@@ -76,6 +77,10 @@ pub(super) enum Event {
     Flushed {
         slot: u32,
         outcome: Result<(), i32>,
+    },
+    /// [`Queue::shut_down`] is done.
+    ShutDown {
+        slot: u32,
     },
 }
 
@@ -171,9 +176,11 @@ impl Queue {
         self.push_flush(slot)
     }
 
-    /// Closes both directions; what is under way for the connection ends.
+    /// Closes both directions; what is under way for the connection ends. The kernel does so in a
+    /// thread of its own, which looks the file up by then: it tells when it is done.
     pub(super) fn shut_down(&mut self, slot: u32) -> io::Result<()> {
-        self.push_quiet(opcode::Shutdown::new(Fixed(slot), libc::SHUT_RDWR).build())
+        let entry = opcode::Shutdown::new(Fixed(slot), libc::SHUT_RDWR).build();
+        self.push(entry.user_data(data(SHUT_DOWN, slot)))
     }
 
     /// Closes a connection for which nothing is under way.
@@ -239,6 +246,7 @@ impl Queue {
                 _ => Event::ReceiveEnded { slot, errno: -result.min(0) },
             }),
             FLUSH => self.flushed(slot, result)?,
+            SHUT_DOWN => Some(Event::ShutDown { slot }),
             _ => None,
         })
     }
