@@ -78,7 +78,9 @@ fn requests_that_keep_the_connection_open() {
         b"*2\r\n$3\r\nno\r\r\n$3\r\n\na\r\r\n",
         b"*3\r\n$4\r\nno\r\n\r\n$3\r\na\nb\r\n$3\r\na\rb\r\n",
         b"*2\r\n$4\r\nNO\0P\r\n$3\r\na\0b\r\n",
-        b"*2\r\n$4\r\nGET\0\r\n$1\r\na\r\n",
+        // Not `GET`: redis compares names up to the zero, so that one in some hundred of its
+        // processes, in which both fall in the same place of the table, takes it for the command.
+        b"*2\r\n$4\r\nGOT\0\r\n$1\r\na\r\n",
         b"*3\r\n$3\r\nSET\r\n$2\r\n\0k\r\n$4\r\n\0\r\n\0\r\n*2\r\n$3\r\nGET\r\n$2\r\n\0k\r\n",
         b"\"\"\r\n",
         b"'' a b\r\n",
