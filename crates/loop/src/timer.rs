@@ -9,35 +9,58 @@
 //!   10     2^60 ms          all of u64         unlinking needs to know no list, and splicing is O(1)
 //! ```
 //!
-//! An entry lives on the level of the highest bit in which its deadline differs from `now`. Hence
-//! every entry of a level shares `now`'s bits above that level and lies in a slot after `now`'s,
-//! and everything on a level is earlier than anything on the levels above it: the earliest slot is
-//! found with two `trailing_zeros`, however long the gap. When `now` enters a slot of an upper
-//! level, its entries are placed again, each on some lower level (at most ten such moves in an
-//! entry's life).
+//! An entry is armed on the level of the highest bit in which its deadline differs from `now`. Hence
+//! every entry of a level shares `now`'s bits above that level and lies in a slot after `now`'s, and
+//! everything on a level is earlier than anything on the levels above it: the earliest slot is found
+//! with two `trailing_zeros`, however long the gap. When `now` enters a slot of an upper level, its
+//! entries move down (at most ten such moves in an entry's life).
 //!
 //! Eleven levels cover every `u64`, so no deadline is too far to have a place of its own.
+//!
+//! To move an entry waits for it to come from memory, and a slot can hold any number of them: with a
+//! million timers over a minute, 70,000 in one of 4 s, which take some 17 ms, and 1,100 in one of 64
+//! ms, half a millisecond. Hence a slot is emptied *ahead*, a bounded number of entries a tick, in the
+//! last quarter of the slot before it. A level has two halves for that: one for the block of 64 slots
+//! that `now` is in, and one for the block that comes next.
+//!
+//! ```text
+//!  level 1    [..............now...] [ first entries of B + 1 ]      halves; `now` is in block B
+//!                                              ^ opened ahead
+//!  level 2    ...    B   |   B + 1: the rest of it, and what is armed meanwhile   |   B + 2   ...
+//! ```
+//!
+//! What is left of a slot when `now` enters it moves then, behind what has moved before: for each
+//! tick, a list holds what was armed before that which the lists above hold, at all times. That keeps
+//! the order of arming.
 //!
 //! Timers of one owner are a list through the same entries ([`list`]), so that they end with it.
 //!
 //! What it costs: with a million timers, each in another part of memory, cancelling one waits for
-//! one entry (its neighbours in both lists are only written), and arming one for none; but placing
-//! the timers of a slot again waits for one entry after the other, so that entering a slot of 70,000
-//! takes some 15 ms. Slots of blocks, thirteen timers to a cache line, were measured: they halve that
-//! stall and the cost of firing, and make arming and cancelling cost 70 % more.
+//! one entry (its neighbours in both lists are only written), and arming one for none. Slots of blocks,
+//! thirteen timers to a cache line, were measured: they halve the cost of moving and of firing, and
+//! make arming and cancelling cost 70 % more.
 
 pub(crate) mod list;
 
 use list::Owned;
 use std::num::NonZeroU32;
 
-/// Bits of a tick that choose the slot of one level.
+/// Bits of a tick that choose the slot of one level within its half.
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(SLOT_BITS) as usize;
+/// Two for each level, by the parity of the block.
+const HALVES: usize = 2 * LEVELS;
 /// The head of the list of expired entries; the heads of the slots stand before it.
-const DUE: u32 = (LEVELS * SLOTS) as u32;
+const DUE: u32 = (HALVES * SLOTS) as u32;
 const HEADS: u32 = DUE + 1;
+/// The lowest level whose slots are opened ahead.
+const OPENED: usize = 1;
+/// A slot is opened from this slot on of the level below, in the block before it.
+const OPENED_FROM: u64 = 48;
+/// So many entries move ahead in one tick: some 30 us, if each has to come from memory, and 260,000
+/// entries of a slot of 4 s.
+const OPENED_A_TICK: usize = 256;
 
 /// Names a timer, from arming it until it fires or is cancelled.
 ///
@@ -62,11 +85,14 @@ pub struct TimerId {
 pub(crate) struct TimerWheel<T> {
     /// The latest tick given to `advance`; every slot of an earlier tick is empty.
     now: u64,
-    /// Bit `l` is set when level `l` holds an entry: `occupied[l] != 0`.
-    levels: u16,
-    /// Bit `s` of `occupied[l]` is set when slot `s` of level `l` holds an entry.
-    occupied: [u64; LEVELS],
-    /// Heads of the slots (level by level), head of the due list, then timers and free entries.
+    /// Bit `h` is set when half `h` holds an entry: `occupied[h] != 0`. Level `l` is the halves `2 l`,
+    /// of even blocks, and `2 l + 1`.
+    halves: u32,
+    /// Bit `s` of `occupied[h]` is set when slot `s` of half `h` holds an entry.
+    occupied: [u64; HALVES],
+    /// Whether the last tick left some of a slot that it opened.
+    opening: bool,
+    /// Heads of the slots (half by half), head of the due list, then timers and free entries.
     entries: Vec<Entry<T>>,
     /// Free entries and their generations, the one freed last on top. A list through the entries
     /// would save this memory, but make each arming wait for its entry to come from memory, to be
@@ -110,8 +136,9 @@ impl<T: Copy> TimerWheel<T> {
         };
         Self {
             now: 0,
-            levels: 0,
-            occupied: [0; LEVELS],
+            halves: 0,
+            occupied: [0; HALVES],
+            opening: false,
             entries: (0..HEADS).map(head).collect(),
             free: Vec::new(),
             len: 0,
@@ -144,19 +171,26 @@ impl<T: Copy> TimerWheel<T> {
     /// The cost follows the slots in use between the old tick and the new, not the length of the
     /// gap.
     pub(crate) fn advance(&mut self, now_tick: u64) {
-        while let Some((level, slot, start)) = self.earliest_slot() {
+        self.advance_and_open(now_tick, OPENED_A_TICK);
+    }
+
+    fn advance_and_open(&mut self, now_tick: u64, most: usize) {
+        let before = self.now;
+        while let Some((level, start)) = self.earliest_slot() {
             if start > now_tick.max(self.now) {
                 break;
             }
-            self.now = start;
-            let head = head_of(level, slot);
             if level == 0 {
-                self.splice_to_due(head);
+                self.now = start;
+                self.splice_to_due(head_of(0, start));
             } else {
-                self.cascade(head);
+                self.enter(start);
             }
         }
         self.now = self.now.max(now_tick);
+        if self.now > before {
+            self.open_ahead(most);
+        }
     }
 
     /// The timer that is due first. It stays so until it is cancelled: to take it is to fire it. The
@@ -172,15 +206,23 @@ impl<T: Copy> TimerWheel<T> {
         self.entry(DUE).next != DUE
     }
 
-    /// The next tick at which `advance` may make a timer due: exact within the lowest level (the 64
-    /// ms block of the wheel's tick), else the start of the slot that holds the earliest deadline.
-    /// Never later than the earliest deadline; `None` when all timers are due already, or there is
-    /// none.
+    /// The next tick at which `advance` has something to do: exact within the lowest level (the 64 ms
+    /// block of the wheel's tick) unless a slot is being opened, which goes on with the next tick; else
+    /// where the slot that holds the earliest deadline starts, or is to be opened. Never later than
+    /// the earliest deadline; `None` when all timers are due already, or there is none.
     ///
     /// To advance to this tick either makes a timer due or brings the answer nearer, at most ten
-    /// times.
+    /// times for each timer.
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        self.earliest_slot().map(|(_, _, start)| start)
+        let (level, start) = self.earliest_slot()?;
+        if self.opening {
+            return Some(start.min(self.now + 1));
+        }
+        if level == 0 {
+            return Some(start);
+        }
+        let opened = (OPENED..LEVELS).filter_map(|level| self.opened_at(level));
+        Some(opened.fold(start, u64::min))
     }
 
     /// Timers armed and neither popped nor cancelled; those that are due are among them.
@@ -189,43 +231,113 @@ impl<T: Copy> TimerWheel<T> {
         self.len
     }
 
-    /// Level, slot and first tick of the slot that holds the earliest deadline.
-    fn earliest_slot(&self) -> Option<(usize, usize, u64)> {
-        if self.levels == 0 {
+    /// Level and first tick of the slot that holds the earliest deadline; of several slots with that
+    /// first tick, the highest.
+    fn earliest_slot(&self) -> Option<(usize, u64)> {
+        if self.halves == 0 {
             return None;
         }
-        let level = self.levels.trailing_zeros();
-        let slot = self.occupied[level as usize].trailing_zeros();
-        let shift = level * SLOT_BITS;
-        let above = (self.now >> shift) & !(SLOTS as u64 - 1);
-        Some((level as usize, slot as usize, (above | u64::from(slot)) << shift))
-    }
-
-    /// Appends an entry to the slot of its deadline, which is not before `now`.
-    fn place(&mut self, index: u32, deadline: u64) {
-        let (level, slot) = slot_of(self.now, deadline);
-        self.occupy(level, slot);
-        self.append(head_of(level, slot), index);
-    }
-
-    fn occupy(&mut self, level: usize, slot: usize) {
-        self.levels |= 1 << level;
-        self.occupied[level] |= 1 << slot;
-    }
-
-    /// Places the entries of an upper slot again, now that `now` has entered it. In list order:
-    /// that is what keeps the order of arming within a tick. A timer cannot have been armed
-    /// straight into a lower slot for the same tick before, because from outside this slot its
-    /// deadline leads here.
-    fn cascade(&mut self, head: u32) {
-        let mut index = self.entry(head).next;
-        self.close_ring(head);
-        self.clear_slot(head);
-        while index != head {
-            let Entry { next, deadline, .. } = *self.entry(index);
-            self.place(index, deadline);
-            index = next;
+        let level = self.halves.trailing_zeros() as usize / 2;
+        let here = half_of(level, self.now);
+        if self.occupied[here] != 0 {
+            return Some((level, self.first_of(level, here)));
         }
+        // The rest of a slot is not after what was opened ahead of it.
+        let levels = (level..LEVELS).rev();
+        let firsts = levels.filter_map(|level| Some((level, self.first_start(level)?)));
+        firsts.min_by_key(|(_, start)| *start)
+    }
+
+    /// The first tick of a level's earliest slot.
+    fn first_start(&self, level: usize) -> Option<u64> {
+        let here = half_of(level, self.now);
+        let half = if self.occupied[here] != 0 { here } else { here ^ 1 };
+        (self.occupied[half] != 0).then(|| self.first_of(level, half))
+    }
+
+    /// The first tick of the earliest slot in a half that holds an entry: that of the block that `now`
+    /// is in, or that of the next one.
+    fn first_of(&self, level: usize, half: usize) -> u64 {
+        let shift = level as u32 * SLOT_BITS;
+        let slot = u64::from(self.occupied[half].trailing_zeros());
+        let block = (self.now >> shift) & !(SLOTS as u64 - 1);
+        let next = if half == half_of(level, self.now) { 0 } else { SLOTS as u64 };
+        (block + next + slot) << shift
+    }
+
+    /// When a level's earliest slot is to be opened, if that is to come.
+    fn opened_at(&self, level: usize) -> Option<u64> {
+        let ahead = (SLOTS as u64 - OPENED_FROM) << ((level as u32 - 1) * SLOT_BITS);
+        let at = self.first_start(level)? - ahead;
+        (at > self.now).then_some(at)
+    }
+
+    fn occupy(&mut self, head: u32) {
+        let (half, slot) = half_and_slot(head);
+        self.halves |= 1 << half;
+        self.occupied[half] |= 1 << slot;
+    }
+
+    fn is_occupied(&self, head: u32) -> bool {
+        let (half, slot) = half_and_slot(head);
+        self.occupied[half] & (1 << slot) != 0
+    }
+
+    /// Sets `now` to a tick at which slots of upper levels start, and moves what is left of them down,
+    /// from the highest: in each list it comes to stand behind what was opened ahead.
+    #[cold]
+    fn enter(&mut self, start: u64) {
+        self.now = start;
+        let aligned = (start.trailing_zeros() / SLOT_BITS) as usize;
+        for level in (1..=aligned.min(LEVELS - 1)).rev() {
+            let mut all = usize::MAX;
+            self.move_down(level, start, &mut all);
+        }
+    }
+
+    /// Moves up to `most` entries of the upper slots down that `now` enters next.
+    fn open_ahead(&mut self, mut most: usize) {
+        let top = (u32::BITS - self.halves.leading_zeros()).div_ceil(2) as usize;
+        for level in OPENED..top {
+            let shift = level as u32 * SLOT_BITS;
+            if (self.now >> (shift - SLOT_BITS)) % SLOTS as u64 >= OPENED_FROM {
+                self.move_down(level, ((self.now >> shift) + 1) << shift, &mut most);
+            }
+        }
+        self.opening = most == 0;
+    }
+
+    /// Moves up to `most` entries of the slot of a tick to the level below. In list order: that is
+    /// what keeps the order of arming within a tick. A timer cannot have been armed straight into
+    /// a lower slot for the same tick before, because from outside this slot its deadline leads
+    /// here.
+    fn move_down(&mut self, level: usize, tick: u64, most: &mut usize) {
+        let head = head_of(level, tick);
+        if !self.is_occupied(head) {
+            return;
+        }
+        let mut index = self.entry(head).next;
+        while index != head && *most > 0 {
+            let Entry { next, deadline, .. } = *self.entry(index);
+            self.place(level - 1, deadline, index);
+            index = next;
+            *most -= 1;
+        }
+        self.entry_mut(head).next = index;
+        self.entry_mut(index).prev = head;
+        if index == head {
+            self.clear_slot(head);
+        }
+    }
+
+    /// Appends an entry to the slot of its deadline.
+    fn place(&mut self, level: usize, deadline: u64, index: u32) {
+        let head = head_of(level, deadline);
+        self.occupy(head);
+        let tail = self.insert_before(head, index);
+        let entry = self.entry_mut(index);
+        entry.prev = tail;
+        entry.next = head;
     }
 
     /// Moves a slot's whole list to the end of the due list.
@@ -238,13 +350,6 @@ impl<T: Copy> TimerWheel<T> {
         self.entry_mut(DUE).prev = last;
         self.close_ring(head);
         self.clear_slot(head);
-    }
-
-    fn append(&mut self, head: u32, index: u32) {
-        let tail = self.insert_before(head, index);
-        let entry = self.entry_mut(index);
-        entry.prev = tail;
-        entry.next = head;
     }
 
     /// Has the end of a list point to an entry, and returns what stood there.
@@ -271,19 +376,18 @@ impl<T: Copy> TimerWheel<T> {
     }
 
     fn clear_slot(&mut self, head: u32) {
-        let (level, slot) = (head as usize / SLOTS, head as usize % SLOTS);
-        self.occupied[level] &= !(1 << slot);
-        if self.occupied[level] == 0 {
-            self.levels &= !(1 << level);
+        let (half, slot) = half_and_slot(head);
+        self.occupied[half] &= !(1 << slot);
+        if self.occupied[half] == 0 {
+            self.halves &= !(1 << half);
         }
     }
 
     fn arm_as(&mut self, owned: Owned, deadline_tick: u64, payload: T) -> TimerId {
         let deadline = deadline_tick.max(self.now);
         let Free { index, generation } = self.allocate();
-        let (level, slot) = slot_of(self.now, deadline);
-        self.occupy(level, slot);
-        let head = head_of(level, slot);
+        let head = head_of(level_of(self.now, deadline), deadline);
+        self.occupy(head);
         let prev = self.insert_before(head, index);
         // Nothing of the entry is read: its memory may take its time.
         let entry = Entry { deadline, prev, next: head, generation, owned, payload: Some(payload) };
@@ -335,17 +439,26 @@ impl<T: Copy> TimerWheel<T> {
     }
 }
 
-fn head_of(level: usize, slot: usize) -> u32 {
-    (level * SLOTS + slot) as u32
-}
-
-/// The level of the highest bit in which `deadline` differs from `now`, and its slot there.
-fn slot_of(now: u64, deadline: u64) -> (usize, usize) {
+/// The level of the highest bit in which `deadline` differs from `now`.
+fn level_of(now: u64, deadline: u64) -> usize {
     // The lowest level takes all differences within its 64 slots, none included.
     let differing = (now ^ deadline) | (SLOTS as u64 - 1);
-    let level = differing.ilog2() / SLOT_BITS;
-    let slot = (deadline >> (level * SLOT_BITS)) as usize & (SLOTS - 1);
-    (level as usize, slot)
+    (differing.ilog2() / SLOT_BITS) as usize
+}
+
+/// The slot of a level in which a tick lies.
+fn head_of(level: usize, tick: u64) -> u32 {
+    let slot = (tick >> (level as u32 * SLOT_BITS)) as usize % (2 * SLOTS);
+    (level * 2 * SLOTS + slot) as u32
+}
+
+/// The half of a level for the block in which a tick lies.
+fn half_of(level: usize, tick: u64) -> usize {
+    half_and_slot(head_of(level, tick)).0
+}
+
+fn half_and_slot(head: u32) -> (usize, usize) {
+    (head as usize / SLOTS, head as usize % SLOTS)
 }
 
 #[cfg(test)]
