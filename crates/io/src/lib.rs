@@ -17,6 +17,7 @@ pub mod driver;
 
 mod address;
 mod bits;
+mod codes;
 mod datagrams;
 mod key;
 mod limits;

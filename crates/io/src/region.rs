@@ -93,11 +93,15 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if let Owner::Region = self.owner {
-            let bytes = NonNull::slice_from_raw_parts(self.start, self.len as usize);
-            // SAFETY: the memory came out of a box of this length, and nobody has a part of it any
-            // more: each holds the region.
-            drop(unsafe { Box::from_raw(bytes.as_ptr()) });
+        match self.owner {
+            Owner::Region => {
+                let bytes = NonNull::slice_from_raw_parts(self.start, self.len as usize);
+                // SAFETY: the memory came out of a box of this length, and nobody has a part of it
+                // any more: each holds the region.
+                drop(unsafe { Box::from_raw(bytes.as_ptr()) });
+            }
+            #[cfg(target_os = "linux")]
+            Owner::Shared { .. } => {}
         }
     }
 }

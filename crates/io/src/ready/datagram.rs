@@ -7,6 +7,7 @@ use super::listener::open_bound;
 use super::plain;
 use super::stream::Served;
 use super::table::State;
+use crate::codes::{is_of_one_datagram, is_shortage};
 use crate::taken::open_when_free;
 use crate::{Addr, DatagramOutbox, Flow, Key, ListenOptions, SendState, Sink};
 #[cfg(target_os = "linux")]
@@ -127,6 +128,11 @@ impl DatagramSocket {
 
     fn open(at: SocketAddr, options: &ListenOptions, batches: &mut Batches) -> io::Result<Self> {
         let socket = open_when_free(|| open_bound(at, Type::DGRAM, options))?;
+        // The BSDs and their kin refuse datagrams that are longer than the send buffer, which at
+        // first is a few thousand bytes.
+        if cfg!(all(unix, not(target_os = "linux"))) && options.socket.send_buffer.is_none() {
+            socket.set_send_buffer_size(LONGEST)?;
+        }
         batches.prepare();
         let socket = UdpSocket::from_std(socket.into());
         Ok(Self {
@@ -282,6 +288,8 @@ impl DatagramSocket {
         if batches.batch.is_some() {
             return self.send_batches(outbox, dropped);
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = batches;
         self.send_singly(outbox, dropped)
     }
 
@@ -401,8 +409,7 @@ impl From<Sent> for SendState {
 
 impl SendFault {
     fn of(error: &io::Error) -> Self {
-        #[cfg(unix)]
-        if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) {
+        if is_shortage(error) {
             return Self::Starved;
         }
         match error.kind() {
@@ -416,24 +423,7 @@ impl SendFault {
 /// Whether the next receive may well succeed: interrupted, short of memory, or told what an
 /// earlier datagram met on its way.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::ENETDOWN
-                | libc::EHOSTDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EMSGSIZE
-                | libc::EPERM
-                | libc::EACCES
-        )
-    ) {
-        return true;
-    }
-    matches!(
+    let has_passing_kind = matches!(
         error.kind(),
         ErrorKind::Interrupted
             | ErrorKind::ConnectionRefused
@@ -441,7 +431,8 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
             | ErrorKind::NetworkUnreachable
             | ErrorKind::HostUnreachable
             | ErrorKind::TimedOut
-    )
+    );
+    has_passing_kind || is_shortage(error) || is_of_one_datagram(error)
 }
 
 fn inet(at: &Addr) -> io::Result<SocketAddr> {

@@ -6,6 +6,7 @@ use super::stream::Served;
 use super::unix_path::SocketFile;
 #[cfg(unix)]
 use crate::UnixAddr;
+use crate::codes::is_unknown_family;
 use crate::taken::open_when_free;
 use crate::{Accepted, Addr, Key, ListenOptions, OwnedStream, Sink, SocketOptions};
 use mio::net::TcpListener;
@@ -271,11 +272,7 @@ fn set_reuse_port(_: &Socket) -> io::Result<()> {
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let no_family = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
-    #[cfg(not(unix))]
-    let no_family = false;
-    no_family || error.kind() == ErrorKind::AddrNotAvailable
+    is_unknown_family(error) || error.kind() == ErrorKind::AddrNotAvailable
 }
 
 fn backlog(options: &ListenOptions) -> i32 {

@@ -18,6 +18,10 @@ use std::time::Duration;
 /// event.
 const SHORT_MEANS_DRAINED: bool = cfg!(unix);
 
+/// How many bytes of one piece a send offers Windows, which takes any send whole while its buffer has
+/// room for a byte: an outbox of any size would leave the loop and its limits.
+const PIECE_MAX: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(super) enum StreamSocket {
     Tcp(TcpStream),
@@ -167,11 +171,15 @@ impl StreamSocket {
     /// One system call: how many bytes it offered, and how many the kernel took.
     fn send_front(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
         if let Some(bytes) = outbox.contiguous() {
+            let bytes = piece_of(bytes);
             return (bytes.len(), self.send_once(bytes));
         }
         let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
         let filled = outbox.slices(&mut slices);
         let slices = &slices[..filled];
+        if cfg!(windows) && slices[0].len() > PIECE_MAX {
+            return (PIECE_MAX, self.send_once(piece_of(&slices[0])));
+        }
         (slices.iter().map(|slice| slice.len()).sum(), self.send_slices(slices))
     }
 
@@ -311,4 +319,8 @@ impl StreamSocket {
             let _ = sink.data(key, &mut buffers.front()[..count]);
         }
     }
+}
+
+fn piece_of(bytes: &[u8]) -> &[u8] {
+    if cfg!(windows) { &bytes[..bytes.len().min(PIECE_MAX)] } else { bytes }
 }

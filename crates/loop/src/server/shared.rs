@@ -7,8 +7,9 @@ use crate::stats::LoopCounters;
 use crate::{Balance, Limits, ServerStats};
 use concurrent_queue::ConcurrentQueue;
 use mainspring_io::Addr;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) struct ServerShared {
     /// Why the server was aborted.
     aborted: Mutex<Option<Cause>>,
     /// Whether the log has why a loop runs without a ring.
+    #[cfg(target_os = "linux")]
     fallback_told: AtomicBool,
 }
 
@@ -73,6 +75,7 @@ impl ServerShared {
             connections: AtomicUsize::new(0),
             connections_peak: AtomicUsize::new(0),
             aborted: Mutex::default(),
+            #[cfg(target_os = "linux")]
             fallback_told: AtomicBool::new(false),
         })
     }
@@ -86,7 +89,8 @@ impl ServerShared {
     }
 
     /// Logs, once for all loops, why they run on readiness.
-    pub(crate) fn tell_fallback(&self, reason: &dyn fmt::Display) {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn tell_fallback(&self, reason: &dyn std::fmt::Display) {
         if !self.fallback_told.swap(true, Ordering::Relaxed) {
             crate::panic::log(|| tracing::info!("{reason}; the loops wait by readiness instead"));
         }
