@@ -22,7 +22,7 @@ fn watch(limits: Limits) -> (u64, u64) {
     let running = start_with(builder, &[TCP, "udp://127.0.0.1:0"], move || {
         let told = told.clone();
         Probe::echo(&log).start(move |_, _| {
-            told.lock().unwrap().push(CpuTime::of_this_thread());
+            told.lock().unwrap().push(CpuTime::of_this_thread().expect("procfs"));
             Action::Continue
         })
     });

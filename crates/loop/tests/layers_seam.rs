@@ -4,7 +4,7 @@
 mod support;
 
 use bytes::Bytes;
-use mainspring_io::{Addr, Address};
+use mainspring_io::Address;
 use mainspring_loop::{
     Action, BroadcastLimits, Conn, ConnId, HostId, Input, Layer, LayerFault, LayerIo, LayerState,
     Layers, Limits, Remote, Running, SendOutcome, Server,
@@ -716,7 +716,7 @@ fn unix_sockets_have_layers_like_others() {
     let layers = || Layers::new().above(Seal::server());
     let server = Layered::at(&address, Limits::default(), Probe::echo, layers);
     let (mut client, _) = server.client();
-    assert!(matches!(server.running.addrs()[0], Addr::Unix(_)));
+    assert!(matches!(server.running.addrs()[0], mainspring_io::Addr::Unix(_)));
     client.send(&[sealed(b"over a file"), vec![0, 0]].concat());
     client.expect(&[sealed(b"over a file"), vec![0, 0]].concat());
     client.expect_end();

@@ -72,9 +72,8 @@ fn echo_client(to: &Addr, seed: u64, about: &str) {
 }
 
 macro_rules! matrix {
-    ($($(#[$system:meta])? $name:ident: $driver:ident, $with_unix:expr, $loops:expr, $balance:ident;)*) => {
+    ($($name:ident: $driver:ident, $with_unix:expr, $loops:expr, $balance:ident;)*) => {
         $(
-            $(#[$system])?
             #[test]
             fn $name() {
                 scenario(DriverKind::$driver, $with_unix, $loops, Balance::$balance);
@@ -88,32 +87,32 @@ matrix! {
     ready_tcp_five_loops_least_connections: Ready, false, Loops::Count(5), LeastConnections;
     ready_tcp_loop_per_core_round_robin: Ready, false, Loops::PerCore, RoundRobin;
     ready_tcp_three_loops_kernel: Ready, false, Loops::Count(3), Kernel;
-    ready_tcp_and_unix_one_loop_random: Ready, true, Loops::Count(1), Random;
-    ready_tcp_and_unix_five_loops_least_connections: Ready, true, Loops::Count(5), LeastConnections;
-    ready_tcp_and_unix_loop_per_core_round_robin: Ready, true, Loops::PerCore, RoundRobin;
-    ready_tcp_and_unix_three_loops_kernel: Ready, true, Loops::Count(3), Kernel;
-    #[cfg(target_os = "linux")]
-    ring_tcp_one_loop_random: Ring, false, Loops::Count(1), Random;
-    #[cfg(target_os = "linux")]
-    ring_tcp_five_loops_least_connections: Ring, false, Loops::Count(5), LeastConnections;
-    #[cfg(target_os = "linux")]
-    ring_tcp_loop_per_core_round_robin: Ring, false, Loops::PerCore, RoundRobin;
-    #[cfg(target_os = "linux")]
-    ring_tcp_three_loops_kernel: Ring, false, Loops::Count(3), Kernel;
-    #[cfg(target_os = "linux")]
-    ring_tcp_and_unix_one_loop_random: Ring, true, Loops::Count(1), Random;
-    #[cfg(target_os = "linux")]
-    ring_tcp_and_unix_five_loops_least_connections: Ring, true, Loops::Count(5), LeastConnections;
-    #[cfg(target_os = "linux")]
-    ring_tcp_and_unix_loop_per_core_round_robin: Ring, true, Loops::PerCore, RoundRobin;
-    #[cfg(target_os = "linux")]
-    ring_tcp_and_unix_three_loops_kernel: Ring, true, Loops::Count(3), Kernel;
     portable_tcp_one_loop_random: Portable, false, Loops::Count(1), Random;
     portable_tcp_five_loops_least_connections: Portable, false, Loops::Count(5), LeastConnections;
     portable_tcp_loop_per_core_round_robin: Portable, false, Loops::PerCore, RoundRobin;
     portable_tcp_three_loops_kernel: Portable, false, Loops::Count(3), Kernel;
+}
+
+#[cfg(unix)]
+matrix! {
+    ready_tcp_and_unix_one_loop_random: Ready, true, Loops::Count(1), Random;
+    ready_tcp_and_unix_five_loops_least_connections: Ready, true, Loops::Count(5), LeastConnections;
+    ready_tcp_and_unix_loop_per_core_round_robin: Ready, true, Loops::PerCore, RoundRobin;
+    ready_tcp_and_unix_three_loops_kernel: Ready, true, Loops::Count(3), Kernel;
     portable_tcp_and_unix_one_loop_random: Portable, true, Loops::Count(1), Random;
     portable_tcp_and_unix_five_loops_least_connections: Portable, true, Loops::Count(5), LeastConnections;
     portable_tcp_and_unix_loop_per_core_round_robin: Portable, true, Loops::PerCore, RoundRobin;
     portable_tcp_and_unix_three_loops_kernel: Portable, true, Loops::Count(3), Kernel;
+}
+
+#[cfg(target_os = "linux")]
+matrix! {
+    ring_tcp_one_loop_random: Ring, false, Loops::Count(1), Random;
+    ring_tcp_five_loops_least_connections: Ring, false, Loops::Count(5), LeastConnections;
+    ring_tcp_loop_per_core_round_robin: Ring, false, Loops::PerCore, RoundRobin;
+    ring_tcp_three_loops_kernel: Ring, false, Loops::Count(3), Kernel;
+    ring_tcp_and_unix_one_loop_random: Ring, true, Loops::Count(1), Random;
+    ring_tcp_and_unix_five_loops_least_connections: Ring, true, Loops::Count(5), LeastConnections;
+    ring_tcp_and_unix_loop_per_core_round_robin: Ring, true, Loops::PerCore, RoundRobin;
+    ring_tcp_and_unix_three_loops_kernel: Ring, true, Loops::Count(3), Kernel;
 }

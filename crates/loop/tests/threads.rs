@@ -5,12 +5,10 @@
 mod support;
 
 use mainspring_loop::{
-    Balance, Detached, Loops, Running, Server, ThreadFault, ThreadLimits, ThreadMeter, ThreadStats,
-    Threads,
+    Balance, Loops, Running, Server, ThreadFault, ThreadLimits, ThreadMeter, ThreadStats, Threads,
 };
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -247,50 +245,58 @@ fn a_thread_that_does_not_end_is_left_alone_and_told() {
     assert_eq!(bench.log.wait_for(1, "Abandoned").len(), 1);
 }
 
-#[test]
-fn code_for_one_kind_of_socket_refuses_the_other() {
-    let _bound = bound(60);
-    let dir = TempDir::new();
-    let unix = dir.unix("threads");
-    let bench = Bench::over(Server::builder(), &[&unix, TCP], ThreadLimits::default());
-    let mut client = Client::connect(&bench.running.addrs()[0]);
-    client.expect_gone();
-    bench.log.wait_for(1, "Unsuitable");
-    let mut client = Client::connect(&bench.running.addrs()[1]);
-    line(&mut client);
-    assert_eq!(bench.meter.snapshot().unsuitable, 1);
-    stop(bench.running);
-}
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use mainspring_loop::Detached;
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
 
-#[test]
-fn unix_sockets_and_either_kind_are_served_too() {
-    let _bound = bound(60);
-    let dir = TempDir::new();
-    let addresses = [dir.unix("first"), dir.unix("second"), TCP.to_owned()];
-    let unix = Threads::serve(ThreadLimits::default(), |mut stream: UnixStream| {
-        let _ = stream.write_all(b"unix");
-    });
-    let either = Threads::serve(ThreadLimits::default(), |mut stream: Detached| {
-        let mut byte = [0];
-        let _ = stream.read_exact(&mut byte);
-        let _ = stream.write_all(&byte);
-    });
-    let running = Server::builder()
-        .start(move |shard| {
-            let unix = shard.host(unix.clone());
-            let either = shard.host(either.clone());
-            shard.listen(unix, &addresses[0])?;
-            shard.listen(either, &addresses[1])?;
-            shard.listen(either, &addresses[2]).map(drop)
-        })
-        .unwrap();
-    assert_eq!(Client::connect(&running.addrs()[0]).receive_to_end(), b"unix");
-    for addr in &running.addrs()[1..] {
-        let mut client = Client::connect(addr);
-        client.send(b"x");
-        assert_eq!(client.receive_to_end(), b"x");
+    #[test]
+    fn code_for_one_kind_of_socket_refuses_the_other() {
+        let _bound = bound(60);
+        let dir = TempDir::new();
+        let unix = dir.unix("threads");
+        let bench = Bench::over(Server::builder(), &[&unix, TCP], ThreadLimits::default());
+        let mut client = Client::connect(&bench.running.addrs()[0]);
+        client.expect_gone();
+        bench.log.wait_for(1, "Unsuitable");
+        let mut client = Client::connect(&bench.running.addrs()[1]);
+        line(&mut client);
+        assert_eq!(bench.meter.snapshot().unsuitable, 1);
+        stop(bench.running);
     }
-    stop(running);
+
+    #[test]
+    fn unix_sockets_and_either_kind_are_served_too() {
+        let _bound = bound(60);
+        let dir = TempDir::new();
+        let addresses = [dir.unix("first"), dir.unix("second"), TCP.to_owned()];
+        let unix = Threads::serve(ThreadLimits::default(), |mut stream: UnixStream| {
+            let _ = stream.write_all(b"unix");
+        });
+        let either = Threads::serve(ThreadLimits::default(), |mut stream: Detached| {
+            let mut byte = [0];
+            let _ = stream.read_exact(&mut byte);
+            let _ = stream.write_all(&byte);
+        });
+        let running = Server::builder()
+            .start(move |shard| {
+                let unix = shard.host(unix.clone());
+                let either = shard.host(either.clone());
+                shard.listen(unix, &addresses[0])?;
+                shard.listen(either, &addresses[1])?;
+                shard.listen(either, &addresses[2]).map(drop)
+            })
+            .unwrap();
+        assert_eq!(Client::connect(&running.addrs()[0]).receive_to_end(), b"unix");
+        for addr in &running.addrs()[1..] {
+            let mut client = Client::connect(addr);
+            client.send(b"x");
+            assert_eq!(client.receive_to_end(), b"x");
+        }
+        stop(running);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod support;
 
 use mainspring_io::{Addr, Address, DriverKind};
 use mainspring_loop::{Action, Balance, ConnId, Full, Limits, LoopStats, Loops, Running, Server};
+use socket2::SockRef;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -28,6 +29,8 @@ fn socket() -> UdpSocket {
 
 fn socket_at(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind(address).unwrap();
+    // Some systems refuse datagrams that are longer than this buffer.
+    SockRef::from(&socket).set_send_buffer_size(128 << 10).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
@@ -156,7 +159,8 @@ fn several_loops_share_the_port() {
         assert_eq!(stats.total.datagrams_in, 60);
         let serving = stats.loops.iter().filter(|stats| stats.datagrams_in > 0).count();
         // By the kernel's hash of sixty ports no loop of three is left out, or one in 10^10 times.
-        let wanted = if balance == Balance::Kernel { 3 } else { 1 };
+        let shared = balance == Balance::Kernel && cfg!(target_os = "linux");
+        let wanted = if shared { 3 } else { 1 };
         assert_eq!(serving, wanted, "{balance}");
         stop(running);
     }

@@ -12,12 +12,15 @@ mod hello;
 mod http;
 mod hyper_axum;
 mod in_turn;
+#[cfg(unix)]
 mod multi_address;
 mod packet_extraction;
 mod process;
+#[cfg(unix)]
 mod prometheus;
 mod proxy;
 mod redis;
+#[cfg(unix)]
 mod services;
 mod tasks_echo;
 mod ticker;

@@ -1,7 +1,6 @@
 //! An example as a process of its own.
 
 use crate::PATIENCE;
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,8 +44,10 @@ impl Example {
         self.lines.recv_timeout(PATIENCE).expect("a line")
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a child of this process");
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("a child of this process");
     }
 
     /// Waits until it has ended by itself.

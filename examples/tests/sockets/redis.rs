@@ -1,7 +1,7 @@
 //! `redis`.
 
 use crate::client::Client;
-use crate::process::{Example, on_free_port};
+use crate::process::on_free_port;
 use mainspring::wire::resp::request;
 
 fn commands(of: &[&[&[u8]]]) -> Vec<u8> {
@@ -73,14 +73,17 @@ fn a_client_that_sends_and_reads_later_gets_every_answer() {
     assert!(got.chunks(answer.len()).all(|chunk| chunk == answer));
 }
 
+#[cfg(unix)]
 #[test]
 fn redis_serves_a_unix_socket_beside_tcp() {
     let path = std::env::temp_dir().join(format!("mainspring-redis-{}.sock", std::process::id()));
     let unix = format!("unix://{}", path.display());
-    let redis = Example::start("redis", &["tcp://127.0.0.1:0", &unix]);
+    let redis = crate::process::Example::start("redis", &["tcp://127.0.0.1:0", &unix]);
     let at = redis.ready_inet();
     assert_eq!(redis.ready(), path.display().to_string());
-    Client::connect(at).expect_after(b"SET k v\r\n", b"+OK\r\n");
+    let mut client = Client::connect(at);
+    client.send(b"SET k v\r\n");
+    client.expect(b"+OK\r\n");
     let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("connects");
     stream.set_read_timeout(Some(crate::PATIENCE)).expect("above zero");
     std::io::Write::write_all(&mut stream, b"GET k\r\n").expect("sends");
@@ -89,11 +92,4 @@ fn redis_serves_a_unix_socket_beside_tcp() {
     assert_eq!(&got, b"$1\r\nv\r\n");
     drop(redis);
     let _ = std::fs::remove_file(&path);
-}
-
-impl Client {
-    fn expect_after(&mut self, sent: &[u8], wanted: &[u8]) {
-        self.send(sent);
-        self.expect(wanted);
-    }
 }

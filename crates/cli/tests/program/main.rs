@@ -1,5 +1,8 @@
 //! The built program, judged from outside: by raw bytes, by redis-server, and by clients that were
 //! not written here.
+//!
+//! They steer it by signals.
+#![cfg(unix)]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,

@@ -5,6 +5,7 @@ use crate::under_test;
 use mainspring_io::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, SendState, SocketOptions,
 };
+use socket2::SockRef;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -33,6 +34,13 @@ fn bind(rig: &mut Rig, at: SocketAddr, options: &ListenOptions) -> (Key, SocketA
     (key, bound)
 }
 
+/// A peer that sends datagrams of any length: some systems refuse those longer than this buffer.
+fn long_sender() -> UdpSocket {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&peer).set_send_buffer_size(128 << 10).unwrap();
+    peer
+}
+
 fn send_all(rig: &mut Rig, key: Key, outbox: &mut DatagramOutbox) {
     while rig.driver.send_datagrams(key, outbox) == SendState::Waiting {
         let before = rig.sents(key);
@@ -56,7 +64,7 @@ fn payloads(seen: &Recorder, key: Key) -> Vec<&[u8]> {
 fn echoes_every_size_from_the_true_sender() {
     for mut rig in Rig::both() {
         let (key, at) = bind(&mut rig, localhost(), &options(false, false));
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = long_sender();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         for len in [0, 1, 2, 1472, 1473, 9000, 65_506, LONGEST] {
             peer.send_to(&payload(len), at).unwrap();
@@ -83,7 +91,7 @@ fn a_small_stream_buffer_does_not_cut_datagrams_off() {
         let limits = DriverLimits { read_buffer: 1024, ..DriverLimits::default() };
         let mut rig = Rig::on(open(limits).unwrap());
         let (key, at) = bind(&mut rig, localhost(), &options(false, false));
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = long_sender();
         peer.send_to(&payload(LONGEST), at).unwrap();
         rig.until("the datagram", |seen| !seen.datagrams.is_empty());
         assert!(payloads(&rig.seen, key)[0] == payload(LONGEST));

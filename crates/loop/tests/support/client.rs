@@ -1,11 +1,10 @@
 //! A blocking client that gives up rather than wait for ever.
 
 use super::PATIENCE;
-use mainspring_io::{Addr, OwnedStream, UnixAddr};
+use mainspring_io::{Addr, OwnedStream};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub(crate) struct Client {
@@ -22,8 +21,10 @@ impl Client {
     pub(crate) fn connect(to: &Addr) -> Self {
         match to {
             Addr::Inet(to) => Self::tcp(*to),
-            Addr::Unix(UnixAddr::Path(path)) => {
-                Self::over(OwnedStream::Unix(UnixStream::connect(path).expect("connects")))
+            #[cfg(unix)]
+            Addr::Unix(mainspring_io::UnixAddr::Path(path)) => {
+                let stream = std::os::unix::net::UnixStream::connect(path).expect("connects");
+                Self::over(OwnedStream::Unix(stream))
             }
             Addr::Unix(_) => panic!("cannot connect to {to}"),
         }
@@ -75,7 +76,8 @@ impl Client {
         match self.stream.read_to_end(&mut bytes) {
             Ok(_) => {}
             Err(error) => {
-                let gone = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+                let gone = [BrokenPipe, ConnectionAborted, ConnectionReset];
                 assert!(gone.contains(&error.kind()), "still there: {error}");
             }
         }
@@ -112,10 +114,6 @@ impl Client {
 
     /// A second owner of the socket, to send and receive at the same time.
     pub(crate) fn try_clone(&self) -> Self {
-        Self::over(match &self.stream {
-            OwnedStream::Tcp(stream) => OwnedStream::Tcp(stream.try_clone().unwrap()),
-            OwnedStream::Unix(stream) => OwnedStream::Unix(stream.try_clone().unwrap()),
-            _ => panic!("a socket of the kernel's"),
-        })
+        Self::over(self.stream.try_clone().unwrap())
     }
 }

@@ -49,6 +49,11 @@ pub(crate) fn bound(seconds: u64) -> Bound {
     Bound { _over: over }
 }
 
+/// An address of each kind that the system has: of TCP, and `unix`.
+pub(crate) fn each_kind(unix: &str) -> Vec<&str> {
+    if cfg!(unix) { vec![TCP, unix] } else { vec![TCP] }
+}
+
 /// Starts a server with one handler on several addresses.
 pub(crate) fn start_with<H: Handler>(
     builder: ServerBuilder,

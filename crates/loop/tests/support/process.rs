@@ -37,10 +37,13 @@ impl Drop for TempDir {
 pub(crate) struct CpuTime(PathBuf);
 
 impl CpuTime {
-    /// Of the thread that calls.
-    pub(crate) fn of_this_thread() -> Self {
+    /// Of the thread that calls; `None` where there is no procfs.
+    pub(crate) fn of_this_thread() -> Option<Self> {
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
         let thread = std::fs::read_link("/proc/thread-self").expect("procfs");
-        Self(Path::new("/proc").join(thread).join("stat"))
+        Some(Self(Path::new("/proc").join(thread).join("stat")))
     }
 
     /// User and system time so far, in clock ticks of 10 ms: fields 14 and 15 of proc_pid_stat(5).
