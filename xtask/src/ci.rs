@@ -3,16 +3,17 @@
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::counts;
 use crate::flags::{Usage, parse};
 use crate::step::{Report, Step};
 use crate::test::{self, BUILD_LIMIT, in_root};
 use crate::tree::{Scope, Workspace};
+use crate::{counts, portable};
 
 pub(crate) const HELP: &str = "\
 All of `cargo xtask test` with 10,000 seeds and longer fuzzing, then the suite under AddressSanitizer and
 LeakSanitizer (x86-64 Linux), the loom models of the inbox, a broadcast beside a thousand peers that never
-read, the instruction counts (Linux, see `cargo xtask counts`), and cargo-deny (installed below target/tools).
+read, the instruction counts (Linux, see `cargo xtask counts`), the code as macOS and Windows compile it (Debian, see
+`cargo xtask portable`), and cargo-deny (installed below target/tools).
 
 examples:
   cargo xtask ci
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     loom(&mut report, &workspace);
     stalled(&mut report, &workspace);
     counts::step(&mut report, &workspace);
+    portable::steps(&mut report, &workspace);
     cargo_deny(&mut report, &workspace);
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

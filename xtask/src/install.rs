@@ -40,6 +40,15 @@ const PROGRAMS: &[Program] = &[
 /// What instructions are counted with: nothing that the tests need.
 const COUNTING: &[Program] = &[Program { name: "valgrind", package: "valgrind" }];
 
+/// A compiler with the sources of its standard library, from which that of any target is built. These
+/// are the packages that keep up with Rust; the binaries stand where no other toolchain's do.
+const COMPILING: &[Program] = &[
+    Program { name: "/usr/bin/cargo", package: "cargo-web" },
+    Program { name: "/usr/bin/rustc", package: "rustc-web" },
+    Program { name: "/usr/lib/rustlib/src/rust/library/std/Cargo.toml", package: "rust-web-src" },
+    Program { name: "x86_64-w64-mingw32-dlltool", package: "binutils-mingw-w64-x86-64" },
+];
+
 /// Debian starts the service of a package when it installs it, unless this file says no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -77,6 +86,11 @@ pub(crate) fn install(root: &Path, peers: &Path) -> Result<(), String> {
 /// Makes sure that what instructions are counted with is there.
 pub(crate) fn install_counting() -> Result<(), String> {
     install_programs(COUNTING)
+}
+
+/// Makes sure that what compiles for other systems is there.
+pub(crate) fn install_compiling() -> Result<(), String> {
+    install_programs(COMPILING)
 }
 
 fn install_programs(programs: &[Program]) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench,counts,package}`.
+//! One door for commands: `cargo xtask {test,ci,tidy,sim,fuzz,bench,counts,package,portable}`.
 //!
 //! A command is a file: it parses its flags, then runs steps ([`step`]) in order. Shell scripts are
 //! not used, so that a command means the same on every machine and its parts have unit tests.
@@ -13,6 +13,7 @@ mod fuzz;
 mod install;
 mod license;
 mod package;
+mod portable;
 mod sim;
 mod step;
 mod test;
@@ -40,7 +41,7 @@ const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "ci",
-        about: "test, and address sanitizer, loom, instruction counts, cargo-deny, longer sim and fuzz",
+        about: "test, and address sanitizer, loom, instruction counts, other systems, cargo-deny, longer sim and fuzz",
         help: ci::HELP,
         run: ci::run,
     },
@@ -80,6 +81,12 @@ const COMMANDS: &[Entry] = &[
         help: package::HELP,
         run: package::run,
     },
+    Entry {
+        name: "portable",
+        about: "whether the code compiles for macOS and Windows",
+        help: portable::HELP,
+        run: portable::run,
+    },
 ];
 
 /// Exit code for a command line that was not understood, as of getopt programs.
@@ -116,7 +123,7 @@ fn main() -> ExitCode {
 fn overview() -> String {
     let mut text = String::from("usage: cargo xtask <command> [flags]\n\ncommands:\n");
     for entry in COMMANDS {
-        text.push_str(&format!("  {:<7} {}\n", entry.name, entry.about));
+        text.push_str(&format!("  {:<8} {}\n", entry.name, entry.about));
     }
     text.push_str(
         "\nexamples:\n  cargo xtask test\n  cargo xtask tidy\n  cargo xtask sim --seed 7 --log\n\n\

@@ -2,7 +2,6 @@
 //! strip. What goes into it stands in `packaging/`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -185,7 +184,18 @@ fn make(path: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
     let parent = path.parent().expect("a file in a folder");
     done(fs::create_dir_all(parent), parent)?;
     done(fs::write(path, bytes), path)?;
+    allow(path, mode)
+}
+
+#[cfg(unix)]
+fn allow(path: &Path, mode: u32) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt as _;
     done(fs::set_permissions(path, fs::Permissions::from_mode(mode)), path)
+}
+
+#[cfg(not(unix))]
+fn allow(path: &Path, mode: u32) -> Result<(), String> {
+    Err(format!("{}: only a unix system can give a file the mode {mode:o}", path.display()))
 }
 
 fn done<T>(result: std::io::Result<T>, path: &Path) -> Result<T, String> {
