@@ -26,17 +26,18 @@ kinds:
   all     all of these, one after another
 
 flags:
-  --quick           three shorter rounds of the cases that say most
-  --rounds N        rounds (default 5; with --quick 3)
-  --window-ms N     milliseconds of each measured window (default 500; with --quick 400)
+  --quick           fewer rounds of the cases that say most
+  --rounds N        rounds (default 17; with --quick 9)
+  --window-ms N     milliseconds of each measured window (default 100)
   --repeats N       how many times a run that others disturbed is repeated (default 2)
   --cells TEXTS     only cases whose title has one of these texts, parted by commas
   --servers TEXTS   only the floor and servers whose name has one of these texts, parted by commas
+  --again TEXTS     run servers whose name has one of these texts twice in each round: what the ratio of equals is
   --lab             write bench/LAB.md and docs/img/bench-KIND.svg too; runs that stayed disturbed are marked there
 
 examples:
   cargo xtask bench echo --quick
-  cargo xtask bench redis --rounds 7
+  cargo xtask bench redis --rounds 25
   cargo xtask bench echo --cells '64 B 50c' --servers mainspring,tokio
   cargo xtask bench all --lab
 ";
@@ -51,7 +52,7 @@ const FLAGS: &[Flag] = &[
     Flag::Switch("--lab"),
 ];
 /// Flags whose value is text; they are taken away before the others are read.
-const FILTERS: &[&str] = &["--cells", "--servers"];
+const FILTERS: &[&str] = &["--cells", "--servers", "--again"];
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     let (filters, rest) = take_filters(args)?;
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
     let kinds = kinds(&given.words)?;
     if given.has("--lab") && (given.has("--quick") || !filters.is_empty()) {
         return Err(Usage(
-            "--lab takes all cases and servers: leave --quick, --cells, --servers out".to_owned(),
+            "--lab takes all cases and servers: leave --quick, --cells, --servers, --again out"
+                .to_owned(),
         ));
     }
     let outcome = Workspace::load(Scope::Members)

@@ -31,6 +31,8 @@ pub(crate) enum Role {
     /// Ours, with a codec that cuts frames and puts them together again.
     Framed(Driver),
     Peer,
+    /// Any of these once more: what their ratio to the first is says what the bench can tell apart.
+    Again,
 }
 
 /// What waits for events in ours.
@@ -116,6 +118,11 @@ impl Server {
     /// The same server with `idle` connections beside the busy ones.
     pub(crate) fn with_idle(&self, idle: usize) -> Self {
         Self { name: format!("{} + idle", self.name), idle, ..self.clone() }
+    }
+
+    /// The same server once more.
+    pub(crate) fn again(&self) -> Self {
+        Self { name: format!("{} again", self.name), role: Role::Again, ..self.clone() }
     }
 
     /// The same server with bursts of datagrams.

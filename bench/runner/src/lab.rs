@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::cases::Kind;
 use crate::measure::{Cell, Timing};
 use crate::pin::Cores;
+use crate::stats::Rank;
 use crate::table::Table;
-use crate::{plot, summary, targets};
+use crate::{again, plot, summary, targets};
 
 /// Where, when and of what.
 #[derive(Debug, Clone)]
@@ -43,10 +44,15 @@ impl Circumstances {
         let Self { machine, kernel, commit, compiler, date } = self;
         let Timing { rounds, seconds, warm_up_s, .. } = timing;
         let (server, load) = (cores.server, cores.load);
+        let Rank { nth, level } = Rank::of(rounds);
+        let percent = 100.0 * level;
         format!(
             "{date}, commit {commit}, {compiler}\n{machine}, {kernel}\n\
              server on core {server}, load on core {load}, if not said otherwise\n\
-             {rounds} rounds in turns of {seconds} s after {warm_up_s} s; medians [least-largest]\n"
+             {rounds} rounds in turns of {seconds} s after {warm_up_s} s\n\
+             figures: medians [least-largest]\n\
+             ratios: medians of those within a round [interval of {percent:.1} %: number {nth} from \
+             below and from above]\n"
         )
     }
 
@@ -65,11 +71,12 @@ pub(crate) fn section(kind: Kind, header: &str, tables: &[Table]) -> String {
     let details: Vec<String> = tables.iter().map(Table::markdown).collect();
     format!(
         "```text\n{header}{}\n```\n\n![{}](../docs/img/bench-{name}.svg)\n\n{}\n{}\n\
-         <details><summary>All figures</summary>\n\n{}\n</details>\n",
+         {}\n<details><summary>All figures</summary>\n\n{}\n</details>\n",
         contended_line(contended, rounds),
         plot::title(kind),
         summary::matrix(tables),
         targets::markdown(&targets::judge(kind, tables)),
+        again::markdown(tables),
         details.join("\n")
     )
 }
@@ -181,7 +188,15 @@ mod tests {
         tables[0].cells[0].samples[0].contended = Some("others".to_owned());
         let text = section(Kind::Echo, "machine\n", &tables);
         assert!(text.contains("1 of 15 runs stayed contended"), "{text}");
-        assert!(text.contains("Targets: 1 reached, 1 missed") && text.contains("</details>"));
+        assert!(text.contains("Targets: 1 reached (") && text.contains("</details>"));
+    }
+
+    #[test]
+    fn the_header_names_the_level_of_the_intervals() {
+        let circumstances = Circumstances::look(Path::new("."));
+        let timing = Timing { rounds: 21, warm_up_s: 0.1, seconds: 0.1, repeats: 2 };
+        let header = circumstances.header(Cores { server: 0, load: 1 }, timing);
+        assert!(header.contains("[interval of 97.3 %: number 6 from below"), "{header}");
     }
 
     #[test]

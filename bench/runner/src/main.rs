@@ -4,6 +4,7 @@
 //! file is all there is.
 #![forbid(unsafe_code)]
 
+mod again;
 mod cases;
 mod contenders;
 mod lab;
@@ -11,6 +12,7 @@ mod measure;
 mod pin;
 mod plot;
 mod programs;
+mod raw;
 mod run;
 mod stats;
 mod summary;

@@ -12,7 +12,7 @@ use crate::cases::{Case, Placement, Tool};
 use crate::contenders::Server;
 use crate::pin::{Cores, spawn_on};
 use crate::programs::Programs;
-use crate::stats::Spread;
+use crate::stats::{Estimate, Spread, ratio};
 
 /// Share of a core that others may use, or of the time that a process may wait for its core,
 /// before a run counts as contended ..
@@ -49,11 +49,15 @@ pub(crate) struct Sample {
     /// Bytes of the server's memory for each idle connection, if there were any.
     pub(crate) resident_each: Option<f64>,
     pub(crate) lost: u64,
+    /// Which one of the rounds it is of, from 1 on.
+    pub(crate) round: usize,
+    /// When it began, in seconds since the first run of the case.
+    pub(crate) at_s: f64,
     /// Who else used the cores; none on a quiet machine.
     pub(crate) contended: Option<String>,
 }
 
-/// All runs of one server in one case.
+/// All runs of one server in one case, at most one for each round.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) server: Server,
@@ -80,6 +84,17 @@ impl Cell {
         self.spread(|sample| sample.server_us)
     }
 
+    /// A figure as a multiple of that of `other`, round by round: what changed from round to round
+    /// is in both and cancels out.
+    pub(crate) fn over(&self, other: &Self, of: impl Fn(&Sample) -> f64) -> Option<Estimate> {
+        let pair = |one: &Sample| {
+            let same = other.samples.iter().find(|same| same.round == one.round)?;
+            Some(ratio(of(one), of(same)))
+        };
+        let ratios: Option<Vec<f64>> = self.samples.iter().filter_map(pair).collect();
+        Estimate::of(&ratios?)
+    }
+
     /// How many rounds stayed contended however often they were repeated.
     pub(crate) fn contended(&self) -> usize {
         self.samples.iter().filter(|sample| sample.contended.is_some()).count()
@@ -87,8 +102,8 @@ impl Cell {
 }
 
 impl Bench<'_> {
-    /// Runs every server of the case in turn, `rounds` times over, so that a slow moment of the
-    /// machine hits all alike. `progress` hears of every round.
+    /// Runs every server of the case in turn, `rounds` times over, so that those of a round share
+    /// their moment of the machine. `progress` hears of every round.
     pub(crate) fn interleaved(&self, case: &Case, progress: impl Fn(usize)) -> Vec<Cell> {
         let mut cells: Vec<Cell> = (case.servers.iter())
             .map(|server| Cell {
@@ -97,31 +112,44 @@ impl Bench<'_> {
                 failure: self.programs.lacks(server).map(str::to_owned),
             })
             .collect();
+        let started = Instant::now();
         for round in 1..=self.timing.rounds {
             progress(round);
-            for cell in cells.iter_mut().filter(|cell| cell.failure.is_none()) {
+            for index in order(round, cells.len()) {
+                let cell = &mut cells[index];
+                if cell.failure.is_some() {
+                    continue;
+                }
+                let at_s = started.elapsed().as_secs_f64();
                 match self.quiet_run(&cell.server, case) {
-                    Ok(sample) => cell.samples.push(sample),
+                    Ok(Some(sample)) => cell.samples.push(Sample { round, at_s, ..sample }),
+                    Ok(None) => {}
                     Err(failure) => cell.failure = Some(failure),
                 }
             }
         }
+        for cell in cells.iter_mut().filter(|cell| cell.samples.is_empty()) {
+            cell.failure.get_or_insert_with(|| "not one reply in the measured time".to_owned());
+        }
         cells
     }
 
-    /// Repeats a contended run, at most `repeats` times; then the last figures stand, marked.
-    fn quiet_run(&self, server: &Server, case: &Case) -> Result<Sample, String> {
-        let mut sample = self.run(server, case)?;
-        for _ in 0..self.timing.repeats {
-            if sample.contended.is_none() {
+    /// Repeats a contended run, and one in which nothing was answered, at most `repeats` times; then
+    /// the last figures stand, marked. `None`: there were none, so that this round is left out.
+    fn quiet_run(&self, server: &Server, case: &Case) -> Result<Option<Sample>, String> {
+        let mut last = None;
+        for _ in 0..=self.timing.repeats {
+            last = self.run(server, case)?.or(last);
+            if last.as_ref().is_some_and(|sample| sample.contended.is_none()) {
                 break;
             }
-            sample = self.run(server, case)?;
         }
-        Ok(sample)
+        Ok(last)
     }
 
-    fn run(&self, server: &Server, case: &Case) -> Result<Sample, String> {
+    /// `None`: not one reply in the measured time, which a machine that stands still makes of a short
+    /// one. (A server that stands still is an error of the load generator.)
+    fn run(&self, server: &Server, case: &Case) -> Result<Option<Sample>, String> {
         let both = [self.cores.server, self.cores.load];
         let at = match case.placement {
             Placement::Apart => &both[..1],
@@ -130,7 +158,7 @@ impl Bench<'_> {
         let running = self.programs.serve(server, case.scheme, at)?;
         match case.tool {
             Tool::Load => self.with_load(&running, server, case),
-            Tool::RedisBenchmark => self.with_redis_benchmark(&running, case),
+            Tool::RedisBenchmark => self.with_redis_benchmark(&running, case).map(Some),
         }
     }
 
@@ -140,6 +168,19 @@ impl Bench<'_> {
             Placement::Together => vec![self.cores.server, self.cores.load],
         }
     }
+}
+
+/// Who runs when: the servers of a case are shuffled, and every second round runs the order of the one
+/// before backwards. So each runs before any other as often as after it, and a machine that grows
+/// slower or faster within the rounds favours none.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let (pair, is_backwards) = ((round - 1) / 2, round.is_multiple_of(2));
+    let mut order: Vec<usize> = (0..count).collect();
+    fastrand::Rng::with_seed(pair as u64).shuffle(&mut order);
+    if is_backwards {
+        order.reverse();
+    }
+    order
 }
 
 /// A process in a window: its share is compared with what its cores had to give.
@@ -190,7 +231,7 @@ fn output_within(
             let _ = child.wait();
             return Err(format!("`{name}` took longer than {} s", (limit + OVERTIME).as_secs()));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(2));
     }
     child.wait_with_output().map_err(|error| error.to_string())
 }
@@ -207,6 +248,24 @@ mod tests {
     fn window() -> Window {
         let idle = |idle_s| CoreTime { idle_s, steal_s: 0.0 };
         Window { seconds: 2.0, cores: vec![idle(0.5), idle(0.02)], ..Window::default() }
+    }
+
+    #[test]
+    fn each_server_runs_once_a_round_and_before_any_other_as_often_as_after_it() {
+        let (rounds, count) = (20, 14);
+        let mut before = vec![vec![0; count]; count];
+        for round in 1..=rounds {
+            let order = order(round, count);
+            assert_eq!(order.iter().collect::<std::collections::HashSet<_>>().len(), count);
+            for (place, first) in order.iter().enumerate() {
+                order[place + 1..].iter().for_each(|later| before[*first][*later] += 1);
+            }
+        }
+        for (one, times) in before.iter().enumerate() {
+            let mut others = times.iter().enumerate().filter(|(other, _)| *other != one);
+            assert!(others.all(|(_, times)| *times == rounds / 2), "{before:?}");
+        }
+        assert_ne!(order(1, count), order(3, count));
     }
 
     #[test]

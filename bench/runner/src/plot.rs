@@ -75,18 +75,17 @@ fn arrange(panels: &[Panel], top: f64) -> (String, f64) {
 }
 
 fn ratios(table: &Table, palette: &mut Palette) -> Option<Panel> {
-    let floor = table.floor()?.server_us()?.median;
     let bars: Vec<Bar> = (table.cells.iter())
         .filter_map(|cell| {
-            let spread = cell.server_us()?.over(floor)?;
+            let estimate = table.ratio(cell)?;
             let color = palette.color(&cell.server);
-            Some(Bar { name: cell.server.name.clone(), color, spread, digits: 2 })
+            Some(Bar { name: cell.server.name.clone(), color, estimate, digits: 2 })
         })
         .collect();
-    let longest = bars.iter().map(|bar| bar.spread.max).fold(RATIO_LEAST, f64::max);
-    Some(Panel {
+    let longest = bars.iter().map(|bar| bar.estimate.high).fold(RATIO_LEAST, f64::max);
+    (!bars.is_empty()).then(|| Panel {
         title: table.title(),
-        unit: "server CPU per request, floor = 1",
+        unit: "server CPU per request, floor = 1; thin: interval",
         mark: 1.0,
         step: 0.5,
         end: longest.min(RATIO_MAX),
@@ -97,9 +96,9 @@ fn ratios(table: &Table, palette: &mut Palette) -> Option<Panel> {
 fn resident(table: &Table, palette: &mut Palette) -> Option<Panel> {
     let bars: Vec<Bar> = (table.cells.iter())
         .filter_map(|cell| {
-            let spread = cell.resident_each()?;
+            let estimate = cell.resident_each()?;
             let color = palette.color(&cell.server);
-            Some(Bar { name: base(&cell.server).to_owned(), color, spread, digits: 0 })
+            Some(Bar { name: base(&cell.server).to_owned(), color, estimate, digits: 0 })
         })
         .collect();
     (!bars.is_empty()).then(|| Panel {
@@ -128,7 +127,7 @@ impl Palette {
         let (shelf, colors): (usize, &[&'static str]) = match server.role {
             Role::Floor => (0, &FLOORS),
             Role::Ours(_) | Role::Tasks(_) | Role::Framed(_) => (1, &OURS),
-            Role::Peer => (2, &PEERS),
+            Role::Peer | Role::Again => (2, &PEERS),
         };
         let color = colors[self.used[shelf] % colors.len()];
         self.used[shelf] += 1;
@@ -153,9 +152,10 @@ fn legend_columns() -> usize {
     ((WIDTH - 2.0 * MARGIN) / LEGEND_COLUMN) as usize
 }
 
-/// The server itself, with whatever beside it.
+/// The server itself, with whatever beside it and however often.
 fn base(server: &Server) -> &str {
-    server.name.strip_suffix(" + idle").unwrap_or(&server.name)
+    let name = server.name.strip_suffix(" again").unwrap_or(&server.name);
+    name.strip_suffix(" + idle").unwrap_or(name)
 }
 
 fn text(x: f64, y: f64, anchor: &str, size: u32, words: &str) -> String {
@@ -177,7 +177,7 @@ mod tests {
         let (ground, measured) = (1, 5);
         assert_eq!(svg.matches("<rect").count(), ground + 2 * measured, "{svg}");
         assert_eq!(svg.matches(">mainspring ready</text>").count(), 2, "bar and legend");
-        assert!(svg.contains(">1.50</text>"), "{svg}");
+        assert!(svg.contains(">1.25</text>"), "{svg}");
         assert!(!svg.contains("x-echo"), "what was not measured has no bar");
         assert!(svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("prefers-color-scheme:dark") && svg.contains("floor = 1"));

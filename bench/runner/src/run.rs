@@ -12,26 +12,26 @@ use crate::measure::{Bench, Timing};
 use crate::pin::Cores;
 use crate::programs::Programs;
 use crate::table::Table;
-use crate::{plot, summary, targets};
+use crate::{again, plot, raw, summary, targets};
 
 /// How often and how long, if the command line does not say.
-const FULL: Timing = Timing { rounds: 5, warm_up_s: 0.1, seconds: 0.5, repeats: 2 };
-const QUICK: Timing = Timing { rounds: 3, warm_up_s: 0.1, seconds: 0.4, repeats: 2 };
+const FULL: Timing = Timing { rounds: 17, warm_up_s: 0.05, seconds: 0.1, repeats: 2 };
+const QUICK: Timing = Timing { rounds: 9, ..FULL };
 
-/// Fewer say little about the spread.
-const LAB_ROUNDS_MIN: usize = 5;
+/// Fewer have no interval of 95 %.
+const LAB_ROUNDS_MIN: usize = 6;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[arg(value_enum)]
     kind: Kind,
-    /// Three shorter rounds of the cases that say most
+    /// Fewer rounds of the cases that say most
     #[arg(long)]
     quick: bool,
-    /// Rounds; 5, or 3 with --quick
+    /// Rounds; 17, or 9 with --quick
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Milliseconds of each measured window; 500, or 400 with --quick
+    /// Milliseconds of each measured window; 100
     #[arg(long, value_parser = clap::value_parser!(u32).range(50..))]
     window_ms: Option<u32>,
     /// How many times a contended run is repeated; 2
@@ -43,8 +43,12 @@ pub(crate) struct Run {
     /// Only the floor and servers whose name has one of these texts: `mainspring,tokio`
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
+    /// Servers whose name has one of these texts run twice in each round, the second time as `NAME
+    /// again`: their ratio says what can be told apart; with --lab the floor
+    #[arg(long, value_delimiter = ',')]
+    again: Vec<String>,
     /// Write bench/LAB.md and docs/img too; all cases and servers
-    #[arg(long, conflicts_with_all = ["quick", "cells", "servers"])]
+    #[arg(long, conflicts_with_all = ["quick", "cells", "servers", "again"])]
     lab: bool,
     /// The program `mainspring`; without it its rows stay empty
     #[arg(long)]
@@ -109,6 +113,10 @@ impl Run {
                 index += 1;
                 index == 1 || has(&self.servers, &server.name)
             });
+            again::add(case, &self.again);
+            if self.lab {
+                case.servers.push(case.servers[0].again());
+            }
         }
         cases
     }
@@ -124,7 +132,8 @@ impl Run {
     }
 
     fn verdicts(&self, tables: &[Table]) -> String {
-        targets::markdown(&targets::judge(self.kind, tables))
+        let targets = targets::markdown(&targets::judge(self.kind, tables));
+        format!("{targets}\n{}", again::markdown(tables))
     }
 
     fn write_out(&self, header: &str, tables: &[Table], svg: &str) -> io::Result<()> {
@@ -137,7 +146,8 @@ impl Run {
             format!("{header}\n{}\n{}", texts.join("\n"), self.verdicts(tables)),
         )?;
         std::fs::write(folder.join(format!("{name}.svg")), svg)?;
-        println!("written: bench/out/{name}.txt, bench/out/{name}.svg");
+        std::fs::write(folder.join(format!("{name}.tsv")), raw::lines(tables))?;
+        println!("written: bench/out/{name}.txt, bench/out/{name}.svg, bench/out/{name}.tsv");
         Ok(())
     }
 
@@ -182,6 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn the_floor_runs_twice_in_the_lab_and_others_where_they_are_asked() {
+        let names = |run: &Run| -> Vec<String> {
+            let case = run.chosen().remove(0);
+            case.servers.into_iter().map(|server| server.name).collect()
+        };
+        assert_eq!(names(&run("echo --lab")).last().unwrap(), "floor-echo again");
+        assert!(!names(&run("echo")).iter().any(|name| name.ends_with("again")));
+        let few = names(&run("echo --servers tokio,libuv --again tokio"));
+        assert_eq!(few, ["floor-echo", "tokio-echo", "libuv-echo", "tokio-echo again"]);
+    }
+
+    #[test]
     fn the_lab_book_takes_whole_runs_only() {
         assert!(run("echo --lab --rounds 4").execute().is_err());
         for line in ["echo --lab --quick", "echo --lab --cells x", "echo --lab --servers x"] {
@@ -191,9 +213,9 @@ mod tests {
 
     #[test]
     fn quick_is_shorter_and_can_be_overruled() {
-        assert_eq!(run("echo").timing().rounds, 5);
-        assert_eq!(run("echo --quick").timing().rounds, 3);
-        let timing = run("echo --quick --rounds 9 --window-ms 700 --repeats 0").timing();
-        assert_eq!((timing.rounds, timing.seconds, timing.repeats), (9, 0.7, 0));
+        assert_eq!(run("echo").timing().rounds, 17);
+        assert_eq!(run("echo --quick").timing().rounds, 9);
+        let timing = run("echo --quick --rounds 11 --window-ms 700 --repeats 0").timing();
+        assert_eq!((timing.rounds, timing.seconds, timing.repeats), (11, 0.7, 0));
     }
 }

@@ -3,7 +3,7 @@
 use crate::contenders::Server;
 use crate::table::{Table, markdown_rows, micros, multiple};
 
-/// Median processor time per request and, in brackets, its ratio to the floor; the best peer of
+/// Median processor time per request and, in brackets, the median of its ratios to the floor in the same rounds; the best peer of
 /// each case is bold.
 pub(crate) fn matrix(tables: &[Table]) -> String {
     let mut servers: Vec<&Server> = Vec::new();
@@ -28,7 +28,11 @@ fn entry(table: &Table, name: &str) -> String {
         return String::new();
     };
     let Some(spread) = cell.server_us() else { return "-".to_owned() };
-    let text = format!("{} ({})", micros(spread.median), multiple(table.ratio(cell)));
+    let text = format!(
+        "{} ({})",
+        micros(spread.median),
+        multiple(table.ratio(cell).map(|ratio| ratio.median))
+    );
     let is_best = table.best_peer().is_some_and(|best| best.server.name == name);
     let mark = if cell.contended() > 0 { " !" } else { "" };
     if is_best { format!("**{text}**{mark}") } else { format!("{text}{mark}") }
@@ -45,8 +49,8 @@ mod tests {
         tables[1].cells.remove(1);
         tables[1].cells[0].samples[0].contended = Some("others".to_owned());
         let text = matrix(&tables);
-        assert!(text.contains("| mainspring ready | 6.000 (1.50) |  |"), "{text}");
-        assert!(text.contains("| **4.300 (1.07)** | **4.300 (1.07)** |"), "{text}");
+        assert!(text.contains("| mainspring ready | 6.000 (1.25) |  |"), "{text}");
+        assert!(text.contains("| **4.300 (1.10)** | **4.300 (1.10)** |"), "{text}");
         assert!(text.contains("| x-echo | - | - |"), "{text}");
         assert!(text.contains("| 4.000 (1.00) | 4.000 (1.00) ! |"), "{text}");
     }

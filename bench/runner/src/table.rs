@@ -3,12 +3,12 @@
 use crate::cases::Case;
 use crate::contenders::{Role, Server};
 use crate::measure::{Cell, Sample};
-use crate::stats::{Spread, ratio};
+use crate::stats::{Estimate, Spread};
 
 const HEAD: &[&str] = &[
     "server",
     "server CPU us/req [min-max]",
-    "vs floor",
+    "vs floor [interval]",
     "req/s [min-max]",
     "vs floor",
     "p50 us",
@@ -37,17 +37,21 @@ impl Table {
         self.cells.first()
     }
 
-    /// Processor time per request as a multiple of the floor's.
-    pub(crate) fn ratio(&self, cell: &Cell) -> Option<f64> {
-        let median = |cell: &Cell| cell.server_us().map(|spread| spread.median);
-        ratio(median(cell)?, median(self.floor()?)?)
+    /// Processor time per request as a multiple of the floor's in the same rounds.
+    pub(crate) fn ratio(&self, cell: &Cell) -> Option<Estimate> {
+        cell.over(self.floor()?, |sample| sample.server_us)
     }
 
-    /// The measured cell of such a server with the least processor time per request.
+    /// The measured cell of such a server with the least processor time per request, beside the
+    /// floor's if that was measured.
     pub(crate) fn best(&self, is: impl Fn(&Server) -> bool) -> Option<&Cell> {
+        let cost = |cell: &Cell| match self.ratio(cell) {
+            Some(ratio) => Some(ratio.median),
+            None => cell.server_us().map(|spread| spread.median),
+        };
         let measured = self.cells.iter().filter(|cell| is(&cell.server));
         measured
-            .filter_map(|cell| Some((cell, cell.server_us()?.median)))
+            .filter_map(|cell| Some((cell, cost(cell)?)))
             .min_by(|one, other| one.1.total_cmp(&other.1))
             .map(|(cell, _)| cell)
     }
@@ -79,7 +83,9 @@ impl Table {
         for cell in &self.cells {
             let mut row = self.row(cell);
             if has_idle {
-                row.push(shown(cell.resident_each(), thousands));
+                let spread =
+                    |all: Estimate| Spread { median: all.median, min: all.min, max: all.max };
+                row.push(shown(cell.resident_each().map(spread), thousands));
             }
             row.push(self.remarks(cell));
             rows.push(row);
@@ -90,16 +96,13 @@ impl Table {
     fn row(&self, cell: &Cell) -> Vec<String> {
         let median =
             |cell: &Cell, of: fn(&Sample) -> f64| cell.spread(of).map(|spread| spread.median);
-        let against = |of: fn(&Sample) -> f64| {
-            let both = median(cell, of).zip(self.floor().and_then(|floor| median(floor, of)));
-            multiple(both.and_then(|(value, base)| ratio(value, base)))
-        };
+        let speed = |floor| cell.over(floor, |sample| sample.per_second);
         vec![
             cell.server.name.clone(),
             shown(cell.server_us(), micros),
-            against(|sample| sample.server_us),
+            estimated(self.ratio(cell)),
             shown(cell.spread(|sample| sample.per_second), thousands),
-            against(|sample| sample.per_second),
+            multiple(self.floor().and_then(speed).map(|ratio| ratio.median)),
             plain(median(cell, |sample| sample.p50_us)),
             plain(median(cell, |sample| sample.p99_us)),
             plain(median(cell, |sample| sample.p999_us.unwrap_or(f64::NAN))),
@@ -130,10 +133,10 @@ impl Table {
 }
 
 impl Cell {
-    pub(crate) fn resident_each(&self) -> Option<Spread> {
+    pub(crate) fn resident_each(&self) -> Option<Estimate> {
         let values: Vec<f64> =
             self.samples.iter().filter_map(|sample| sample.resident_each).collect();
-        Spread::of(&values)
+        Estimate::of(&values)
     }
 }
 
@@ -166,6 +169,14 @@ fn shown(spread: Option<Spread>, number: fn(f64) -> String) -> String {
         |Spread { median, min, max }| {
             format!("{} [{}-{}]", number(median), number(min), number(max))
         },
+    )
+}
+
+/// `1.015 [0.993-1.034]`: the median and its interval.
+pub(crate) fn estimated(estimate: Option<Estimate>) -> String {
+    estimate.map_or_else(
+        || "-".to_owned(),
+        |Estimate { median, low, high, .. }| format!("{median:.3} [{low:.3}-{high:.3}]"),
     )
 }
 
@@ -215,7 +226,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn cell(server: Server, times: &[f64]) -> Cell {
-        Cell { server, samples: times.iter().copied().map(sample).collect(), failure: None }
+        let one = |(index, us): (usize, &f64)| Sample { round: index + 1, ..sample(*us) };
+        Cell { server, samples: times.iter().enumerate().map(one).collect(), failure: None }
     }
 
     /// The case of `kind` with that title.
@@ -242,19 +254,33 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_row_has_the_median_its_spread_and_the_ratio_to_the_floor() {
+    fn a_row_has_the_median_its_spread_and_the_ratios_to_the_floor_round_by_round() {
         let text = table().markdown();
         let row = text.lines().find(|line| line.starts_with("| mainspring ready")).unwrap();
         assert_eq!(
             row,
-            "| mainspring ready | 6.000 [5.000-7.000] | 1.50 | 166,667 [142,857-200,000] | 0.67 \
-             | 100 | 200 | - | 0.90 | 1.500 |  |"
+            "| mainspring ready | 6.000 [5.000-7.000] | 1.250 [1.200-2.333] \
+             | 166,667 [142,857-200,000] | 0.80 | 100 | 200 | - | 0.90 | 1.500 |  |"
         );
-        assert!(text.contains("| floor-echo | 4.000 [3.000-5.000] | 1.00 |"), "{text}");
+        assert!(
+            text.contains("| floor-echo | 4.000 [3.000-5.000] | 1.000 [1.000-1.000] |"),
+            "{text}"
+        );
         assert!(text.contains("| - | not built |"), "{text}");
         let bars = |line: &str| line.matches('|').count();
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert!(lines.iter().all(|line| bars(line) == HEAD.len() + 2), "{text}");
+    }
+
+    #[test]
+    fn a_round_that_one_of_the_two_lacks_is_left_out() {
+        let mut table = table();
+        table.cells[1].samples.remove(0);
+        // 6 / 5 and 7 / 3 are left.
+        let ratio = table.ratio(&table.cells[1]).unwrap();
+        assert_eq!((ratio.low, ratio.high), (6.0 / 5.0, 7.0 / 3.0));
+        table.cells[0].samples.truncate(1);
+        assert_eq!(table.ratio(&table.cells[1]), None);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use bench_load::ProtocolName;
 
 use crate::cases::{Case, Kind};
 use crate::contenders::{Driver, Role};
-use crate::measure::Cell;
+use crate::measure::{Cell, Sample};
 use crate::programs::Scheme;
-use crate::stats::{Spread, quotient};
-use crate::table::{Table, markdown_rows};
+use crate::stats::Estimate;
+use crate::table::{Table, estimated, markdown_rows};
 
 const RESIDENT_MAX: f64 = 250.0;
 /// A future per connection, as a multiple of callbacks.
@@ -25,9 +25,8 @@ pub(crate) struct Verdict {
     /// What is set against what.
     pub(crate) what: String,
     pub(crate) wanted: Wanted,
-    /// `None`: one of the two was not measured. The median is the quotient of the medians, the ends
-    /// are what the rounds would allow.
-    pub(crate) reached: Option<Spread>,
+    /// `None`: one of the two was not measured. The median of the quotients of each round.
+    pub(crate) reached: Option<Estimate>,
 }
 
 /// What a figure has to be.
@@ -37,27 +36,29 @@ pub(crate) enum Wanted {
     AtLeast(f64),
 }
 
-/// How it came out.
+/// How it came out, by the median; and whether the target lies within the interval, so that the same
+/// servers may come out otherwise another time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Pass,
-    Miss,
-    /// A miss that other rounds of the same run could have passed.
-    MissWithinSpread,
+    Reached,
+    ReachedOpen,
+    Missed,
+    MissedOpen,
     NotMeasured,
 }
 
 impl Verdict {
     pub(crate) fn outcome(&self) -> Outcome {
-        let Some(Spread { median, min, max }) = self.reached else { return Outcome::NotMeasured };
-        let (reached, in_spread) = match self.wanted {
-            Wanted::AtMost(limit) => (median <= limit, min <= limit),
-            Wanted::AtLeast(limit) => (median >= limit, max >= limit),
+        let Some(estimate) = self.reached else { return Outcome::NotMeasured };
+        let (is_reached, limit) = match self.wanted {
+            Wanted::AtMost(limit) => (estimate.median <= limit, limit),
+            Wanted::AtLeast(limit) => (estimate.median >= limit, limit),
         };
-        match (reached, in_spread) {
-            (true, _) => Outcome::Pass,
-            (false, true) => Outcome::MissWithinSpread,
-            (false, false) => Outcome::Miss,
+        match (is_reached, estimate.leaves_open(limit)) {
+            (true, false) => Outcome::Reached,
+            (true, true) => Outcome::ReachedOpen,
+            (false, false) => Outcome::Missed,
+            (false, true) => Outcome::MissedOpen,
         }
     }
 }
@@ -65,9 +66,10 @@ impl Verdict {
 impl Outcome {
     fn text(self) -> &'static str {
         match self {
-            Self::Pass => "pass",
-            Self::Miss => "**miss**",
-            Self::MissWithinSpread => "**miss** (spreads overlap)",
+            Self::Reached => "reached",
+            Self::ReachedOpen => "reached; not told apart",
+            Self::Missed => "**missed**",
+            Self::MissedOpen => "**missed**; not told apart",
             Self::NotMeasured => "not measured",
         }
     }
@@ -85,30 +87,35 @@ pub(crate) fn markdown(verdicts: &[Verdict]) -> String {
     }
     let count =
         |wanted: Outcome| verdicts.iter().filter(|verdict| verdict.outcome() == wanted).count();
-    let (passed, unknown) = (count(Outcome::Pass), count(Outcome::NotMeasured));
-    let missed = verdicts.len() - passed - unknown;
-    let mut rows = vec![
-        ["case", "what", "wanted", "reached [possible]", "verdict"].map(str::to_owned).to_vec(),
-    ];
-    for verdict in verdicts {
-        rows.push(vec![
-            verdict.case.clone(),
-            verdict.what.clone(),
-            match verdict.wanted {
-                Wanted::AtMost(limit) => format!("<= {limit}"),
-                Wanted::AtLeast(limit) => format!(">= {limit}"),
-            },
-            verdict.reached.map_or_else(
-                || "-".to_owned(),
-                |Spread { median, min, max }| format!("{median:.3} [{min:.2}-{max:.2}]"),
-            ),
-            verdict.outcome().text().to_owned(),
-        ]);
-    }
+    let (reached_open, missed_open) = (count(Outcome::ReachedOpen), count(Outcome::MissedOpen));
+    let (reached, missed) =
+        (count(Outcome::Reached) + reached_open, count(Outcome::Missed) + missed_open);
+    let unknown = count(Outcome::NotMeasured);
+    let head = ["case", "what", "wanted", "reached [interval]", "least-largest", "verdict"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(verdicts.iter().map(row));
     format!(
-        "Targets: {passed} reached, {missed} missed, {unknown} not measured.\n\n{}",
+        "Targets: {reached} reached ({reached_open} of them not told apart), {missed} missed \
+         ({missed_open} of them not told apart), {unknown} not measured.\n\n{}",
         markdown_rows(&rows)
     )
+}
+
+fn row(verdict: &Verdict) -> Vec<String> {
+    vec![
+        verdict.case.clone(),
+        verdict.what.clone(),
+        match verdict.wanted {
+            Wanted::AtMost(limit) => format!("<= {limit}"),
+            Wanted::AtLeast(limit) => format!(">= {limit}"),
+        },
+        estimated(verdict.reached),
+        verdict.reached.map_or_else(
+            || "-".to_owned(),
+            |Estimate { min, max, .. }| format!("{min:.2}-{max:.2}"),
+        ),
+        verdict.outcome().text().to_owned(),
+    ]
 }
 
 fn judge_table(kind: Kind, table: &Table) -> Vec<Verdict> {
@@ -143,7 +150,7 @@ fn over_floor(table: &Table, drivers: &[Driver], limit: f64) -> Vec<Verdict> {
     let floor = table.floor();
     let one = |driver: &Driver| {
         let ours = ours(table, *driver);
-        let reached = both(ours, floor, Cell::server_us);
+        let reached = both(ours, floor, server_us);
         let name = floor.map_or("floor", |floor| &floor.server.name);
         verdict(&table.case, format!("{} / {name}", driver.name()), Wanted::AtMost(limit), reached)
     };
@@ -155,7 +162,7 @@ fn over_best_peer(table: &Table) -> Verdict {
     let peer = table.best_peer();
     let name = |cell: Option<&Cell>| cell.map_or("-", |cell| &cell.server.name).to_owned();
     let what = format!("best of ours ({}) / best peer ({})", name(ours), name(peer));
-    verdict(&table.case, what, Wanted::AtMost(1.0), both(ours, peer, Cell::server_us))
+    verdict(&table.case, what, Wanted::AtMost(1.0), both(ours, peer, server_us))
 }
 
 /// A future per connection, beside callbacks on the same driver and beside tokio.
@@ -163,12 +170,12 @@ fn tasks(table: &Table) -> Vec<Verdict> {
     let of = |driver| table.cells.iter().find(|cell| cell.server.role == Role::Tasks(driver));
     let mut verdicts = Vec::new();
     for driver in Driver::ALL {
-        let reached = both(of(driver), ours(table, driver), Cell::server_us);
+        let reached = both(of(driver), ours(table, driver), server_us);
         let what = format!("tasks / callbacks, {}", driver.name());
         verdicts.push(verdict(&table.case, what, Wanted::AtMost(TASKS_MAX), reached));
     }
     let tokio = table.cells.iter().find(|cell| cell.server.name == "tokio-echo");
-    let reached = both(of(Driver::Ready), tokio, Cell::server_us);
+    let reached = both(of(Driver::Ready), tokio, server_us);
     let what = "tasks, ready / tokio-echo".to_owned();
     verdicts.push(verdict(&table.case, what, Wanted::AtMost(1.0), reached));
     verdicts
@@ -178,7 +185,7 @@ fn tasks(table: &Table) -> Vec<Verdict> {
 fn framed(table: &Table) -> Vec<Verdict> {
     let of = |driver| table.cells.iter().find(|cell| cell.server.role == Role::Framed(driver));
     let verdicts = Driver::ALL.map(|driver| {
-        let reached = both(of(driver), ours(table, driver), Cell::server_us);
+        let reached = both(of(driver), ours(table, driver), server_us);
         let what = format!("frames / bytes, {}", driver.name());
         verdict(&table.case, what, Wanted::AtMost(FRAMED_MAX), reached)
     });
@@ -194,7 +201,6 @@ fn redis(table: &Table) -> Vec<Verdict> {
         let peer = table.cells.iter().find(|cell| cell.server.name == "redis-server");
         let ceiling = ceiling(table, peer);
         verdicts.extend(Driver::ALL.map(|driver| {
-            let per_second = |cell: &Cell| cell.spread(|sample| sample.per_second);
             let reached = both(ours(table, driver), peer, per_second);
             let what = format!("req/s of {} / redis-server", driver.name());
             verdict(case, format!("{what}{ceiling}"), Wanted::AtLeast(wanted), reached)
@@ -205,7 +211,6 @@ fn redis(table: &Table) -> Vec<Verdict> {
 
 /// What the client lets the floor reach: a ratio above it cannot be seen with this client.
 fn ceiling(table: &Table, peer: Option<&Cell>) -> String {
-    let per_second = |cell: &Cell| cell.spread(|sample| sample.per_second);
     both(table.floor(), peer, per_second)
         .map_or_else(String::new, |reached| format!(" (the floor: {:.2})", reached.median))
 }
@@ -213,7 +218,7 @@ fn ceiling(table: &Table, peer: Option<&Cell>) -> String {
 fn bursts(table: &Table) -> Vec<Verdict> {
     let one = |driver: Driver| {
         // The other way round: datagrams per second of processor time.
-        let reached = both(table.floor(), ours(table, driver), Cell::server_us);
+        let reached = both(table.floor(), ours(table, driver), server_us);
         let what = format!("datagrams per CPU second, {} / floor-udp, plain", driver.name());
         verdict(&table.case, what, Wanted::AtLeast(BURSTS_MIN), reached)
     };
@@ -232,7 +237,7 @@ fn idle(table: &Table) -> Vec<Verdict> {
         let what = format!("{}: resident bytes per idle connection", driver.name());
         verdicts.push(verdict(&table.case, what, Wanted::AtMost(RESIDENT_MAX), resident));
         let what = format!("{}: beside idle ones / alone", driver.name());
-        let reached = both(beside, alone, Cell::server_us);
+        let reached = both(beside, alone, server_us);
         verdicts.push(verdict(&table.case, what, Wanted::AtMost(BESIDE_IDLE_MAX), reached));
     }
     verdicts
@@ -243,15 +248,24 @@ fn ours(table: &Table, driver: Driver) -> Option<&Cell> {
     table.cells.iter().find(|cell| cell.server.role == Role::Ours(driver) && cell.server.idle == 0)
 }
 
+/// The quotient of a figure of both, round by round.
 fn both(
     above: Option<&Cell>,
     below: Option<&Cell>,
-    of: impl Fn(&Cell) -> Option<Spread>,
-) -> Option<Spread> {
-    quotient(of(above?)?, of(below?)?)
+    of: impl Fn(&Sample) -> f64,
+) -> Option<Estimate> {
+    above?.over(below?, of)
 }
 
-fn verdict(case: &Case, what: String, wanted: Wanted, reached: Option<Spread>) -> Verdict {
+fn server_us(sample: &Sample) -> f64 {
+    sample.server_us
+}
+
+fn per_second(sample: &Sample) -> f64 {
+    sample.per_second
+}
+
+fn verdict(case: &Case, what: String, wanted: Wanted, reached: Option<Estimate>) -> Verdict {
     Verdict { case: case.title(), what, wanted, reached }
 }
 
@@ -276,13 +290,36 @@ mod tests {
         assert_eq!(verdicts.len(), 5, "{verdicts:?}");
         assert_eq!(verdicts[0].what, "ready / floor-echo");
         assert_eq!(verdicts[0].wanted, Wanted::AtMost(1.03));
-        assert_eq!(verdicts[0].reached.unwrap().median, 1.5);
-        // Its best round was as good as the worst of the floor.
-        assert_eq!(verdicts[0].outcome(), Outcome::MissWithinSpread);
+        // The best round of ours was as good as the worst of the floor; within each it cost more.
+        assert_eq!(verdicts[0].reached.unwrap().median, 1.25);
+        assert_eq!(verdicts[0].outcome(), Outcome::Missed);
         assert_eq!(verdicts[1].what, "best of ours (mainspring ring) / best peer (mio-echo)");
-        assert_eq!(verdicts[1].outcome(), Outcome::Pass);
+        assert_eq!(verdicts[1].outcome(), Outcome::Reached);
         let text = markdown(&verdicts);
-        assert!(text.starts_with("Targets: 1 reached, 1 missed, 3 not measured."), "{text}");
+        let head = "Targets: 1 reached (0 of them not told apart), 1 missed (0 of them not told apart), 3 \
+                    not measured.";
+        assert!(text.starts_with(head), "{text}");
+        assert!(text.contains("| 1.250 [1.200-2.333] | 1.20-2.33 | **missed** |"), "{text}");
+    }
+
+    #[test]
+    fn a_target_within_the_interval_is_not_told_apart() {
+        let of = |times: &[f64], wanted| {
+            let one = Server::floor("floor-echo");
+            let reached =
+                both(Some(&cell(one.clone(), times)), Some(&cell(one, &[1.0; 9])), server_us);
+            verdict(&table().case, String::new(), wanted, reached).outcome()
+        };
+        // Of nine rounds the second and the eighth are the ends.
+        let times = [0.90, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07, 1.50];
+        assert_eq!(of(&times, Wanted::AtMost(1.08)), Outcome::Reached);
+        assert_eq!(of(&times, Wanted::AtMost(1.07)), Outcome::ReachedOpen);
+        assert_eq!(of(&times, Wanted::AtMost(1.04)), Outcome::ReachedOpen);
+        assert_eq!(of(&times, Wanted::AtMost(1.03)), Outcome::MissedOpen);
+        assert_eq!(of(&times, Wanted::AtMost(1.00)), Outcome::Missed);
+        assert_eq!(of(&times, Wanted::AtLeast(1.00)), Outcome::Reached);
+        assert_eq!(of(&times, Wanted::AtLeast(1.05)), Outcome::MissedOpen);
+        assert_eq!(of(&times, Wanted::AtLeast(1.08)), Outcome::Missed);
     }
 
     #[test]
@@ -311,7 +348,7 @@ mod tests {
         assert!((verdicts[2].reached.unwrap().median - 3.0).abs() < 1e-9);
         assert_eq!(
             outcomes,
-            [Outcome::Pass, Outcome::NotMeasured, Outcome::Miss, Outcome::NotMeasured]
+            [Outcome::Reached, Outcome::NotMeasured, Outcome::Missed, Outcome::NotMeasured]
         );
     }
 
@@ -325,8 +362,8 @@ mod tests {
         let table = Table { case: case(Kind::Udp, "udp 64 B 1c x512, GRO and GSO"), cells };
         let verdicts = judge(Kind::Udp, &[table]);
         assert!((verdicts[0].reached.unwrap().median - 20.0).abs() < 1e-9);
-        assert_eq!(verdicts[0].outcome(), Outcome::Pass);
-        assert_eq!(verdicts[1].outcome(), Outcome::Miss);
+        assert_eq!(verdicts[0].outcome(), Outcome::Reached);
+        assert_eq!(verdicts[1].outcome(), Outcome::Missed);
     }
 
     #[test]
@@ -344,7 +381,10 @@ mod tests {
         }
         let verdicts = judge(Kind::Idle, &[Table { case: case(Kind::Idle, title), cells }]);
         let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
-        assert_eq!(outcomes, [Outcome::Pass, Outcome::Miss, Outcome::Pass, Outcome::Miss]);
+        assert_eq!(
+            outcomes,
+            [Outcome::Reached, Outcome::Missed, Outcome::Reached, Outcome::Missed]
+        );
         assert!((verdicts[1].reached.unwrap().median - 1.05).abs() < 1e-9);
     }
 

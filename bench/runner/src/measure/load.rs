@@ -17,7 +17,7 @@ impl Bench<'_> {
         running: &Running,
         server: &Server,
         case: &Case,
-    ) -> Result<Sample, String> {
+    ) -> Result<Option<Sample>, String> {
         let warm_up_s = self.timing.warm_up_s * case.warm_up_factor();
         let mut command = self.load_command(running, server, case, warm_up_s);
         let limit = Duration::from_secs_f64(warm_up_s + self.timing.seconds);
@@ -28,9 +28,9 @@ impl Bench<'_> {
         let report: Report = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("cannot read the report of the load generator: {error}"))?;
         if report.requests == 0 {
-            return Err("not one reply in the measured time".to_owned());
+            return Ok(None);
         }
-        Ok(self.sample(&report, server, case))
+        Ok(Some(self.sample(&report, server, case)))
     }
 
     fn load_command(
@@ -99,6 +99,7 @@ impl Bench<'_> {
             resident_each: report.idle.as_ref().map(Idle::resident_each),
             lost: report.lost,
             contended: contended(window, &parts),
+            ..Sample::default()
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::programs::Running;
 /// Requests for each second of the window: about what redis-server answers in it.
 const PER_SECOND: f64 = 100_000.0;
 const PER_SECOND_PIPELINED: f64 = 5_000_000.0;
+/// In a shorter run the making of connections would count for more than requests.
+const SECONDS_MIN: f64 = 0.3;
 /// A server that is so much slower has failed.
 const SLOWER_MAX: f64 = 20.0;
 
@@ -26,7 +28,8 @@ impl Bench<'_> {
             self.programs.redis_benchmark.as_ref().ok_or("redis-benchmark is not installed")?;
         let port = running.address.rsplit(':').next().unwrap_or_default();
         let per_second = if case.depth == 1 { PER_SECOND } else { PER_SECOND_PIPELINED };
-        let requests = (per_second * self.timing.seconds) as u64;
+        let seconds = self.timing.seconds.max(SECONDS_MIN);
+        let requests = (per_second * seconds) as u64;
         let mut command = Command::new(program);
         command.args(["-p", port, "-t", redis_test(case.protocol), "--csv"]);
         command.args(["-c", &case.connections.to_string(), "-P", &case.depth.to_string()]);
@@ -36,7 +39,7 @@ impl Bench<'_> {
                 .map_err(|error| error.to_string())
         };
         let before = snapshot()?;
-        let limit = Duration::from_secs_f64(self.timing.seconds * SLOWER_MAX);
+        let limit = Duration::from_secs_f64(seconds * SLOWER_MAX);
         let output = output_within(&self.load_cores(case), &mut command, limit)?;
         let window = snapshot()?.since(&before);
         let text = String::from_utf8_lossy(&output.stdout);

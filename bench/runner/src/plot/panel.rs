@@ -1,7 +1,7 @@
 //! One case of a chart: bars, an axis, and the line that they are held against.
 
 use super::text;
-use crate::stats::Spread;
+use crate::stats::Estimate;
 
 const NAME_WIDTH: f64 = 150.0;
 const VALUE_WIDTH: f64 = 60.0;
@@ -24,11 +24,11 @@ pub(super) struct Panel {
     pub(super) bars: Vec<Bar>,
 }
 
-/// The length of the bar is the median; a line goes from the least to the largest.
+/// The length of the bar is the median; a line shows its interval.
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) color: &'static str,
-    pub(super) spread: Spread,
+    pub(super) estimate: Estimate,
     /// Behind the point of the number.
     pub(super) digits: usize,
 }
@@ -59,11 +59,11 @@ impl Panel {
     }
 
     fn bar(&self, bar: &Bar, left: f64, y: f64, x: impl Fn(f64) -> f64) -> String {
-        let Bar { name, color, spread: Spread { median, min, max }, digits } = bar;
+        let Bar { name, color, estimate: Estimate { median, low, high, .. }, digits } = bar;
         let (zero, end, baseline) = (x(0.0), x(*median), y + BAR - 1.0);
         let cut = if *median > self.end { " (cut)" } else { "" };
         let label = format!("{median:.digits$}{cut}");
-        let (from, to, middle) = (x(*min), x(*max), y + BAR / 2.0);
+        let (from, to, middle) = (x(*low), x(*high), y + BAR / 2.0);
         format!(
             "{}<rect x=\"{zero:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR}\" \
              fill=\"{color}\"/>\n<line class=\"whisker\" x1=\"{from:.1}\" y1=\"{middle:.1}\" \
@@ -88,14 +88,14 @@ mod tests {
     use super::*;
 
     fn panel(median: f64) -> Panel {
-        let spread = Spread { median, min: median, max: median };
+        let estimate = Estimate::of(&[median]).unwrap();
         Panel {
             title: "t".to_owned(),
             unit: "u",
             mark: 1.0,
             step: 0.5,
             end: 2.0,
-            bars: vec![Bar { name: "a".to_owned(), color: "#000", spread, digits: 2 }],
+            bars: vec![Bar { name: "a".to_owned(), color: "#000", estimate, digits: 2 }],
         }
     }
 
