@@ -19,6 +19,8 @@ use crate::stats::{Estimate, Spread, ratio};
 const FOREIGN_SHARE_MAX: f64 = 0.05;
 /// .. and what the 10 ms ticks of the kernel's books may be wrong by.
 const FOREIGN_SLACK_S: f64 = 0.02;
+/// How many times a run in which nothing was measured is repeated.
+const EMPTY_MAX: usize = 3;
 /// A load generator that does not end so long after its time is ended.
 const OVERTIME: Duration = Duration::from_secs(15);
 
@@ -89,10 +91,10 @@ impl Cell {
     pub(crate) fn over(&self, other: &Self, of: impl Fn(&Sample) -> f64) -> Option<Estimate> {
         let pair = |one: &Sample| {
             let same = other.samples.iter().find(|same| same.round == one.round)?;
-            Some(ratio(of(one), of(same)))
+            ratio(of(one), of(same))
         };
-        let ratios: Option<Vec<f64>> = self.samples.iter().filter_map(pair).collect();
-        Estimate::of(&ratios?)
+        let ratios: Vec<f64> = self.samples.iter().filter_map(pair).collect();
+        Estimate::of(&ratios)
     }
 
     /// How many rounds stayed contended however often they were repeated.
@@ -129,26 +131,32 @@ impl Bench<'_> {
             }
         }
         for cell in cells.iter_mut().filter(|cell| cell.samples.is_empty()) {
-            cell.failure.get_or_insert_with(|| "not one reply in the measured time".to_owned());
+            cell.failure
+                .get_or_insert_with(|| "nothing was answered in the measured time".to_owned());
         }
         cells
     }
 
-    /// Repeats a contended run, and one in which nothing was answered, at most `repeats` times; then
-    /// the last figures stand, marked. `None`: there were none, so that this round is left out.
+    /// Repeats a contended run, at most `repeats` times; then the last figures stand, marked. One in
+    /// which nothing was measured is repeated too. `None`: so were all, and this round is left out.
     fn quiet_run(&self, server: &Server, case: &Case) -> Result<Option<Sample>, String> {
-        let mut last = None;
-        for _ in 0..=self.timing.repeats {
-            last = self.run(server, case)?.or(last);
-            if last.as_ref().is_some_and(|sample| sample.contended.is_none()) {
-                break;
+        let (mut last, mut contended, mut empty) = (None, 0, 0);
+        while contended <= self.timing.repeats && empty <= EMPTY_MAX {
+            match self.run(server, case)? {
+                Some(sample) if sample.contended.is_none() => return Ok(Some(sample)),
+                Some(sample) => {
+                    last = Some(sample);
+                    contended += 1;
+                }
+                None => empty += 1,
             }
         }
         Ok(last)
     }
 
-    /// `None`: not one reply in the measured time, which a machine that stands still makes of a short
-    /// one. (A server that stands still is an error of the load generator.)
+    /// `None`: nothing was answered in the measured time, or the server had no core in it, which a
+    /// machine that stands still makes of a short one. (A server that stands still is an error of the
+    /// load generator.)
     fn run(&self, server: &Server, case: &Case) -> Result<Option<Sample>, String> {
         let both = [self.cores.server, self.cores.load];
         let at = match case.placement {

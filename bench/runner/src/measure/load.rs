@@ -27,10 +27,8 @@ impl Bench<'_> {
         }
         let report: Report = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("cannot read the report of the load generator: {error}"))?;
-        if report.requests == 0 {
-            return Ok(None);
-        }
-        Ok(Some(self.sample(&report, server, case)))
+        let sample = (report.requests > 0).then(|| self.sample(&report, server, case));
+        Ok(sample.filter(|sample| sample.server_us > 0.0))
     }
 
     fn load_command(
