@@ -40,8 +40,10 @@ impl Caught {
         let message = message(&*payload);
         let backtrace = BACKTRACE.take().unwrap_or_default();
         // The payload is a value of the user's: dropping it can panic too, with a payload that had
-        // better not be dropped at all.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // better not be dropped at all, unless it is a mere message.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+            && !(second.is::<&str>() || second.is::<String>())
+        {
             std::mem::forget(second);
         }
         Self(Box::new(Report { message, backtrace }))
