@@ -89,6 +89,15 @@ impl Conn<'_> {
         self.state.output(self.key)
     }
 
+    /// Queues all of `bytes` behind everything queued so far and leaves it empty, as
+    /// `conn.out().append(bytes)` does. Where nothing is queued, the two vectors are exchanged in
+    /// place of a copy: for handlers that build their output before they have the connection at hand.
+    ///
+    /// Tells [`out_bytes`](Conn::out_bytes) as they are then.
+    pub fn append(&mut self, bytes: &mut Vec<u8>) -> usize {
+        self.state.append(self.key, bytes)
+    }
+
     /// Queues all unconsumed input behind everything queued so far: of this connection, which is an
     /// echo, or of another one of the loop ([`Cx::conn`]), which is a relay.
     ///

@@ -360,6 +360,38 @@ impl LoopState {
         conn.outbox.tail()
     }
 
+    /// Queues `bytes` by exchange for an empty vector if nothing is in the way of that, and tells how
+    /// much is unsent.
+    #[inline]
+    pub(crate) fn append(&mut self, key: Key, bytes: &mut Vec<u8>) -> usize {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
+            return self.append_behind(key, bytes);
+        };
+        let before = conn.outbox.len();
+        if conn.flags.has(Flags::LAYERED)
+            || before > self.limits.output_max
+            || !conn.outbox.tail().is_empty()
+        {
+            return self.append_behind(key, bytes);
+        }
+        if conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push(key);
+        }
+        self.hosts[conn.host as usize].has_output = true;
+        let unsent = before + bytes.len();
+        std::mem::swap(conn.outbox.tail(), bytes);
+        if bytes.capacity() == 0 {
+            *bytes = self.spare.take();
+        }
+        unsent
+    }
+
+    #[inline(never)]
+    fn append_behind(&mut self, key: Key, bytes: &mut Vec<u8>) -> usize {
+        self.output(key).append(bytes);
+        self.conn(key).map_or(0, |conn| conn.unsent())
+    }
+
     /// Queues the input of a delivery on `key`, where it lies if that is possible and leaves with this
     /// turn.
     #[inline]

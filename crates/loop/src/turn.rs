@@ -121,7 +121,7 @@ impl<D: Driver> Loop<D> {
         let waits = state.due.any(Due::SOON)
             || !state.dirty.is_empty()
             || state.timers.has_due()
-            || state.wakers.iter().any(|(_, waker)| waker.is_told())
+            || state.home.has_woken_handlers()
             || state.home.inbox.is_notified();
         if waits {
             return Some(Duration::ZERO);

@@ -47,8 +47,6 @@ pub(crate) struct Executor {
     pub(crate) drain: DrainWaiters,
     /// Whether [`settle`](Executor::settle) has anything to do.
     unsettled: Cell<bool>,
-    /// Memory for what was received, and for what was written: the one often becomes the other.
-    pub(crate) spares: Spares,
     /// `Limits::output_high`.
     pub(crate) output_high: Cell<usize>,
     pub(crate) stats: Cell<TaskStats>,
@@ -80,7 +78,6 @@ impl Executor {
             sleepers: RefCell::default(),
             drain: DrainWaiters::default(),
             unsettled: Cell::new(false),
-            spares: Spares::default(),
             output_high: Cell::new(usize::MAX),
             stats: Cell::default(),
             hook: Cell::default(),
@@ -246,50 +243,6 @@ impl Executor {
         }
         self.touched.take();
         self.dials.take();
-    }
-}
-
-/// Empty vectors kept for their memory, the last one at hand.
-#[derive(Default)]
-pub(crate) struct Spares {
-    last: Cell<Vec<u8>>,
-    others: RefCell<Vec<Vec<u8>>>,
-}
-
-impl Spares {
-    const COUNT_MAX: usize = 16;
-    /// A vector that grew beyond this is freed rather than kept.
-    const CAPACITY_MAX: usize = 256 << 10;
-
-    #[inline]
-    pub(crate) fn take(&self) -> Vec<u8> {
-        let last = self.last.take();
-        if last.capacity() > 0 { last } else { self.take_other() }
-    }
-
-    #[inline]
-    pub(crate) fn give(&self, mut spare: Vec<u8>) {
-        spare.clear();
-        if spare.capacity() > Self::CAPACITY_MAX {
-            return;
-        }
-        let before = self.last.replace(spare);
-        if before.capacity() > 0 {
-            self.keep(before);
-        }
-    }
-
-    #[cold]
-    fn take_other(&self) -> Vec<u8> {
-        self.others.borrow_mut().pop().unwrap_or_default()
-    }
-
-    #[cold]
-    fn keep(&self, spare: Vec<u8>) {
-        let mut others = self.others.borrow_mut();
-        if others.len() < Self::COUNT_MAX {
-            others.push(spare);
-        }
     }
 }
 

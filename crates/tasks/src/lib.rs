@@ -116,6 +116,7 @@ mod local;
 mod output;
 mod received;
 mod sleep;
+mod spares;
 mod stream;
 mod task;
 mod tasks;

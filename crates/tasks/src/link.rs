@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::waiting::Waiting;
 use crate::window::Window;
 use mainspring_io::Addr;
-use mainspring_loop::{CloseReason, Conn, ConnId, Cx, Input};
+use mainspring_loop::{Action, CloseReason, Conn, ConnId, Cx, Input};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -22,11 +22,12 @@ pub(crate) struct Link {
     /// `None` before a dial has been ordered.
     pub(crate) id: Cell<Option<ConnId>>,
     pub(crate) ends: OnceCell<Ends>,
-    input: RefCell<Window>,
+    input: Cell<Window>,
+    /// Waits only while `input` is empty.
     pub(crate) reader: Waiting,
     output: RefCell<Output>,
     pub(crate) writer: Waiting,
-    marks: Cell<u16>,
+    marks: Cell<u32>,
     pub(crate) reason: Cell<Option<CloseReason>>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Ends {
 
 /// A one-bit fact about a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark(u16);
+pub(crate) struct Mark(u32);
 
 impl Mark {
     /// The loop will hear of what has changed: the link is on the list, or in its own callback.
@@ -60,8 +61,8 @@ impl Mark {
     pub(crate) const UNWRITTEN: Self = Self(1 << 7);
     /// A drain has to wait for this connection.
     pub(crate) const BUSY: Self = Self(1 << 8);
-    /// The loop has been told that.
-    pub(crate) const TOLD_BUSY: Self = Self(1 << 9);
+    /// The loop has been told the contrary of what is marked as [`BUSY`](Mark::BUSY).
+    pub(crate) const BUSY_UNTOLD: Self = Self(1 << 9);
     /// The connection is to be reset.
     pub(crate) const ABORT: Self = Self(1 << 10);
     /// The connection is up.
@@ -72,6 +73,8 @@ impl Mark {
     pub(crate) const HOSTLESS: Self = Self(1 << 15);
     /// Nothing can be written: the connection, or this side of it, has ended.
     pub(crate) const NO_OUTPUT: Self = Self(1 << 14);
+    /// The connection has ended; there is a reason.
+    pub(crate) const ENDED: Self = Self(1 << 16);
     /// Nothing has been delivered since the loop was resumed.
     pub(crate) const RESUMED: Self = Self(1 << 13);
 }
@@ -82,11 +85,11 @@ impl Link {
             executor,
             id: Cell::new(id),
             ends: OnceCell::new(),
-            input: RefCell::default(),
+            input: Cell::default(),
             reader: Waiting::default(),
             output: RefCell::default(),
             writer: Waiting::default(),
-            marks: Cell::new(Mark::BUSY.0),
+            marks: Cell::new(Mark::BUSY.0 | Mark::BUSY_UNTOLD.0),
             reason: Cell::new(None),
         })
     }
@@ -103,6 +106,11 @@ impl Link {
         self.marks.set(self.marks.get() & !mark.0);
     }
 
+    /// Sets the mark if it is clear, and clears it if it is set.
+    pub(crate) fn flip(&self, mark: Mark) {
+        self.marks.set(self.marks.get() ^ mark.0);
+    }
+
     /// Sets the mark and tells whether it was clear.
     fn raise(&self, mark: Mark) -> bool {
         let was = self.has(mark);
@@ -117,14 +125,25 @@ impl Link {
         was
     }
 
+    /// Whether any of the marks is set.
+    fn has_any(&self, marks: u32) -> bool {
+        self.marks.get() & marks != 0
+    }
+
     /// Has the loop hear of what has changed, soon.
+    #[inline]
     pub(crate) fn touch(self: &Rc<Self>) {
         if self.raise(Mark::TOUCHED) {
-            self.executor.touch(self.clone());
-            if !local::is_current(self.executor.number()) {
-                // No poll is going on after which the executor settles.
-                self.executor.mailbox.notify();
-            }
+            self.have_settled();
+        }
+    }
+
+    #[inline(never)]
+    fn have_settled(self: &Rc<Self>) {
+        self.executor.touch(self.clone());
+        if !local::is_current(self.executor.number()) {
+            // No poll is going on after which the executor settles.
+            self.executor.mailbox.notify();
         }
     }
 
@@ -133,10 +152,15 @@ impl Link {
         self.has(Mark::UNREAD) && self.has(Mark::UNWRITTEN)
     }
 
-    /// Whether none of its streams is gone, and nobody has reset it.
-    pub(crate) fn is_in_use(&self) -> bool {
-        const ENDS: u16 = Mark::ABORT.0 | Mark::UNREAD.0 | Mark::UNWRITTEN.0;
-        self.marks.get() & ENDS == 0
+    /// Whether it goes on as before: the loop has to hear of nothing but output.
+    pub(crate) fn is_in_course(&self) -> bool {
+        const CHANGES: u32 = Mark::FINISH.0
+            | Mark::PAUSED.0
+            | Mark::BUSY_UNTOLD.0
+            | Mark::ABORT.0
+            | Mark::UNREAD.0
+            | Mark::UNWRITTEN.0;
+        !self.has_any(CHANGES) && !self.writer.is_awaited()
     }
 
     /// The connection is up.
@@ -150,66 +174,75 @@ impl Link {
         self.settle_in(conn);
     }
 
-    /// Whether delivered bytes would be read at once.
-    pub(crate) fn awaits_input(&self) -> bool {
-        self.reader.is_awaited() && self.input.borrow().is_empty()
+    /// Takes over what was received: where it lies, or a copy.
+    #[inline]
+    pub(crate) fn take_in_whole(&self, input: &mut Input<'_>) {
+        let kept = input.keep();
+        self.put_in(kept.map_or_else(|| Window::copied(input.take()), Window::kept));
     }
 
-    /// Takes over what was received: where it lies, or a copy of its front of `most` bytes.
+    /// As [`take_in_whole`](Link::take_in_whole), but no copy of more than `most` bytes.
     pub(crate) fn take_in(&self, input: &mut Input<'_>, most: usize) {
-        let window = input.keep().map_or_else(|| self.copy_in(input, most), Window::kept);
-        // The one before is empty, and has given its vector away.
-        self.input.replace(window);
+        if input.len() <= most {
+            return self.take_in_whole(input);
+        }
+        self.put_in(input.keep().map_or_else(
+            || {
+                let window = Window::copied(&input.bytes()[..most]);
+                input.consume(most);
+                window
+            },
+            Window::kept,
+        ));
     }
 
-    fn copy_in(&self, input: &mut Input<'_>, most: usize) -> Window {
-        let mut bytes = self.executor.spares.take();
-        let count = input.len().min(most);
-        bytes.extend_from_slice(&input.bytes()[..count]);
-        input.consume(count);
-        Window::copied(bytes)
+    #[inline]
+    fn put_in(&self, window: Window) {
+        let before = self.input.replace(window);
+        debug_assert!(before.is_empty(), "more than one delivery at a time");
     }
 
     /// Leaves to the loop what the task has not taken of memory that was kept: the loop counts it,
     /// and the driver gets its memory back.
+    #[inline]
     pub(crate) fn leave(&self, input: &mut Input<'_>) {
-        if !self.input.borrow().is_empty() {
-            self.leave_kept(input);
+        let window = self.input.take();
+        if !window.is_empty() {
+            self.leave_window(window, input);
         }
     }
 
     #[inline(never)]
-    fn leave_kept(&self, input: &mut Input<'_>) {
-        match self.input.take().into_kept() {
+    fn leave_window(&self, window: Window, input: &mut Input<'_>) {
+        match window.into_kept() {
             // It is of this delivery, all of which was taken.
             Ok(kept) => input.give_back(kept).expect("what was kept of an input can go back"),
-            Err(window) => *self.input.borrow_mut() = window,
+            Err(window) => self.input.set(window),
         }
     }
 
     /// Has `take` take a part of the received bytes, or says why there are none; 0 is the end.
+    #[inline]
     pub(crate) fn poll_input(
         self: &Rc<Self>,
         waker: &Waker,
         take: impl FnOnce(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        let mut window = self.input.borrow_mut();
+        let mut window = self.input.take();
         if window.is_empty() {
-            drop(window);
             return self.poll_more(waker).map_ok(|()| 0);
         }
         let count = take(window.rest());
         window.take(count);
-        if window.is_empty() {
-            std::mem::take(&mut *window).recycle(&self.executor.spares);
-        }
+        self.input.set(window);
         Poll::Ready(Ok(count))
     }
 
     /// Gives away all received bytes with their memory, or says why there are none; an empty window
     /// is the end.
+    #[inline]
     pub(crate) fn poll_window(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<Window>> {
-        let window = std::mem::take(&mut *self.input.borrow_mut());
+        let window = self.input.take();
         if window.is_empty() {
             return self.poll_more(waker).map_ok(|()| Window::default());
         }
@@ -217,7 +250,18 @@ impl Link {
     }
 
     /// Waits for more input; ready when there will be none.
+    #[inline]
     fn poll_more(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<()>> {
+        if self.has_any(Mark::EOF.0 | Mark::ENDED.0 | Mark::PAUSED.0) {
+            return self.poll_held(waker);
+        }
+        self.reader.register(waker);
+        Poll::Pending
+    }
+
+    /// As [`poll_more`](Link::poll_more), where it may be in vain, or asks something of the loop.
+    #[inline(never)]
+    fn poll_held(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<()>> {
         if self.has(Mark::EOF) {
             return Poll::Ready(Ok(()));
         }
@@ -225,9 +269,7 @@ impl Link {
             return Poll::Ready(ended(reason));
         }
         self.reader.register(waker);
-        if self.has(Mark::PAUSED) {
-            self.touch();
-        }
+        self.touch();
         Poll::Pending
     }
 
@@ -242,9 +284,7 @@ impl Link {
         }
         let count = self.take_output(bytes);
         if count == 0 && !bytes.is_empty() {
-            self.writer.register(waker);
-            self.touch();
-            return Poll::Pending;
+            return self.poll_room(waker).map_ok(|()| 0);
         }
         self.touch();
         Poll::Ready(Ok(count))
@@ -279,31 +319,40 @@ impl Link {
         // One byte over the mark is what makes the loop tell when it has come down.
         let room = self.executor.output_high.get().saturating_add(1).saturating_sub(output.len());
         let count = bytes.len().min(room);
-        output.append(&bytes[..count], &self.executor.spares);
+        output.append(&bytes[..count]);
         count
     }
 
     /// Takes all that was received elsewhere as it lies, unless too much is unsent.
+    #[inline]
     pub(crate) fn poll_forward(
         self: &Rc<Self>,
         waker: &Waker,
-        window: impl FnOnce() -> Window,
+        window: &mut Window,
     ) -> Poll<io::Result<()>> {
+        if self.has_any(Mark::NO_OUTPUT.0 | Mark::CHOKED.0) {
+            return self.poll_room(waker);
+        }
+        let mut output = self.output.borrow_mut();
+        if !output.is_empty() && output.len() > self.executor.output_high.get() {
+            drop(output);
+            return self.poll_room(waker);
+        }
+        output.forward(std::mem::take(window));
+        drop(output);
+        self.touch();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until more can be written; ready when nothing can.
+    #[inline(never)]
+    fn poll_room(self: &Rc<Self>, waker: &Waker) -> Poll<io::Result<()>> {
         if self.has(Mark::NO_OUTPUT) {
             return Poll::Ready(self.refuse_output());
         }
-        let mut output = self.output.borrow_mut();
-        let is_full = output.len() > self.executor.output_high.get() || self.has(Mark::CHOKED);
-        if !is_full {
-            output.forward(window(), &self.executor.spares);
-        }
-        drop(output);
+        self.writer.register(waker);
         self.touch();
-        if is_full {
-            self.writer.register(waker);
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
+        Poll::Pending
     }
 
     /// Why nothing can be written any more.
@@ -329,6 +378,7 @@ impl Link {
     /// The connection has ended.
     pub(crate) fn end(&self, reason: CloseReason) {
         self.reason.set(self.reason.get().or(Some(reason)));
+        self.set(Mark::ENDED);
         self.set(Mark::NO_OUTPUT);
         self.drop_output();
     }
@@ -346,20 +396,16 @@ impl Link {
         }
     }
 
-    /// Tells the loop what has changed, but for the end of the connection.
-    pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) {
+    /// Tells the loop what has changed, but for the end of the connection, and whether the connection
+    /// goes on as before.
+    #[inline]
+    pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) -> bool {
         self.hand_over_output(conn);
-        if self.is_unsettled() {
+        let in_course = self.is_in_course();
+        if !in_course {
             self.settle_rest(conn);
         }
-    }
-
-    /// Whether the loop has to hear of more than output.
-    fn is_unsettled(&self) -> bool {
-        const RARE: u16 = Mark::FINISH.0 | Mark::PAUSED.0;
-        let marks = self.marks.get();
-        let told = (marks & Mark::BUSY.0 == 0) == (marks & Mark::TOLD_BUSY.0 == 0);
-        marks & RARE != 0 || !told || self.writer.is_awaited()
+        in_course
     }
 
     #[inline(never)]
@@ -367,16 +413,10 @@ impl Link {
         if self.has(Mark::FINISH) && self.raise(Mark::FINISHED) {
             conn.finish();
         }
-        if self.has(Mark::BUSY) != self.has(Mark::TOLD_BUSY) {
-            let busy = self.has(Mark::BUSY);
-            if busy {
-                self.set(Mark::TOLD_BUSY)
-            } else {
-                self.clear(Mark::TOLD_BUSY)
-            }
-            conn.set_busy(busy);
+        if self.take(Mark::BUSY_UNTOLD) {
+            conn.set_busy(self.has(Mark::BUSY));
         }
-        if self.has(Mark::PAUSED) && self.awaits_input() {
+        if self.has(Mark::PAUSED) && self.reader.is_awaited() {
             self.clear(Mark::PAUSED);
             self.set(Mark::RESUMED);
             let id = conn.id();
@@ -387,19 +427,19 @@ impl Link {
         }
     }
 
+    #[inline]
     fn hand_over_output(&self, conn: &mut Conn<'_>) {
         let mut output = self.output.borrow_mut();
         if output.is_empty() {
             return;
         }
-        output.hand_over(conn, &self.executor.spares);
-        if conn.is_choked() {
+        if output.hand_over(conn) > self.executor.output_high.get() {
             self.set(Mark::CHOKED);
         }
     }
 
     fn drop_output(&self) {
-        let dropped = self.output.borrow_mut().clear(&self.executor.spares);
+        let dropped = self.output.take().len();
         if dropped > 0 {
             self.executor.count(|stats| stats.dropped_bytes += dropped as u64);
         }
@@ -411,10 +451,22 @@ impl Link {
         self.raise(Mark::TOUCHED)
     }
 
-    /// The callback's look at the link.
-    pub(crate) fn end_callback(&self, conn: &mut Conn<'_>) {
-        self.take(Mark::TOUCHED);
-        self.settle_in(conn);
+    /// The callback's look at the link, see [`settle_in`](Link::settle_in).
+    #[inline]
+    pub(crate) fn end_callback(&self, conn: &mut Conn<'_>) -> bool {
+        self.clear(Mark::TOUCHED);
+        self.settle_in(conn)
+    }
+
+    /// How the connection goes on after a callback.
+    pub(crate) fn action(&self) -> Action {
+        if self.has(Mark::ABORT) {
+            Action::Abort
+        } else if self.is_let_go() {
+            Action::Close
+        } else {
+            Action::Continue
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a task has written and the loop has not been given.
 
-use crate::executor::Spares;
-use crate::window::{Memory, Window};
+use crate::window::Window;
 use mainspring_io::Kept;
 use mainspring_loop::Conn;
 
@@ -9,76 +8,78 @@ use mainspring_loop::Conn;
 #[derive(Default)]
 pub(crate) struct Output {
     /// Received memory on its way on, and what was written before it.
-    ahead: Option<(Vec<u8>, Kept)>,
-    bytes: Vec<u8>,
+    ahead: Option<(Window, Kept)>,
+    /// Copied bytes.
+    bytes: Window,
 }
 
 impl Output {
     pub(crate) fn len(&self) -> usize {
         let ahead = self.ahead.as_ref();
-        self.bytes.len() + ahead.map_or(0, |(bytes, kept)| bytes.len() + kept.bytes().len())
+        let ahead = ahead.map_or(0, |(bytes, kept)| bytes.rest().len() + kept.bytes().len());
+        ahead + self.bytes.rest().len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.ahead.is_none()
     }
 
-    pub(crate) fn append(&mut self, bytes: &[u8], spares: &Spares) {
-        if self.bytes.capacity() == 0 {
-            self.bytes = spares.take();
-        }
-        self.bytes.extend_from_slice(bytes);
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.append(bytes);
     }
 
     /// Takes what was received as it is, if nothing stands in the way of that; else copies it.
-    pub(crate) fn forward(&mut self, window: Window, spares: &Spares) {
-        match window.into_memory() {
-            (Memory::Copied(bytes), 0) if self.bytes.is_empty() => {
-                let before = std::mem::replace(&mut self.bytes, bytes);
-                if before.capacity() > 0 {
-                    spares.give(before);
-                }
-            }
-            (Memory::Kept(kept), _) if self.ahead.is_none() => {
+    #[inline]
+    pub(crate) fn forward(&mut self, window: Window) {
+        if self.bytes.is_empty() && !window.is_kept() {
+            self.bytes = window;
+        } else {
+            self.forward_behind(window);
+        }
+    }
+
+    #[inline(never)]
+    fn forward_behind(&mut self, window: Window) {
+        match window.into_kept() {
+            Ok(kept) if self.ahead.is_none() => {
                 self.ahead = Some((std::mem::take(&mut self.bytes), kept));
             }
-            (Memory::Copied(bytes), taken) => {
-                self.append(&bytes[taken..], spares);
-                spares.give(bytes);
-            }
-            (Memory::Kept(kept), _) => self.append(kept.bytes(), spares),
+            Ok(kept) => self.append(kept.bytes()),
+            Err(window) => self.append(window.rest()),
         }
     }
 
-    /// Queues all of it on the connection.
-    pub(crate) fn hand_over(&mut self, conn: &mut Conn<'_>, spares: &Spares) {
-        if let Some((mut bytes, kept)) = self.ahead.take() {
-            hand_over(&mut bytes, conn, spares);
+    /// Queues all of it on the connection, and tells how much is unsent there.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, conn: &mut Conn<'_>) -> usize {
+        if self.ahead.is_some() {
+            self.hand_over_ahead(conn);
+        }
+        hand_over(std::mem::take(&mut self.bytes), conn)
+    }
+
+    #[inline(never)]
+    fn hand_over_ahead(&mut self, conn: &mut Conn<'_>) {
+        if let Some((bytes, kept)) = self.ahead.take() {
+            hand_over(bytes, conn);
             conn.forward_kept(kept);
         }
-        hand_over(&mut self.bytes, conn, spares);
-    }
-
-    /// Gives all of it up, and tells how much it was.
-    pub(crate) fn clear(&mut self, spares: &Spares) -> usize {
-        let count = self.len();
-        self.ahead = None;
-        if self.bytes.capacity() > 0 {
-            spares.give(std::mem::take(&mut self.bytes));
-        }
-        count
     }
 }
 
-fn hand_over(bytes: &mut Vec<u8>, conn: &mut Conn<'_>, spares: &Spares) {
-    if bytes.is_empty() {
-        return;
+#[inline]
+fn hand_over(mut window: Window, conn: &mut Conn<'_>) -> usize {
+    if let Some(bytes) = window.as_vector() {
+        return conn.append(bytes);
     }
-    let out = conn.out();
-    if out.is_empty() {
-        std::mem::swap(out, bytes);
-    } else {
-        out.extend_from_slice(bytes);
+    hand_over_rest(&window, conn)
+}
+
+#[inline(never)]
+fn hand_over_rest(window: &Window, conn: &mut Conn<'_>) -> usize {
+    if !window.is_empty() {
+        conn.out().extend_from_slice(window.rest());
     }
-    spares.give(std::mem::take(bytes));
+    conn.out_bytes()
 }

@@ -1,13 +1,11 @@
 //! Received bytes as a value: read where they lie, and passed on without a copy.
 
-use crate::executor::Executor;
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::window::Window;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Bytes that [`Stream::receive`](crate::Stream::receive) has given, at least one of them.
@@ -18,14 +16,9 @@ use std::task::{Context, Poll, ready};
 /// `to_vec()` and dropped.
 pub struct Received {
     window: Window,
-    executor: Rc<Executor>,
 }
 
 impl Received {
-    pub(crate) fn new(window: Window, executor: Rc<Executor>) -> Self {
-        Self { window, executor }
-    }
-
     /// Gives the first `count` bytes up.
     ///
     /// # Panics
@@ -33,10 +26,6 @@ impl Received {
     /// If there are fewer.
     pub fn advance(&mut self, count: usize) {
         self.window.take(count);
-    }
-
-    fn take_window(&mut self) -> Window {
-        std::mem::take(&mut self.window)
     }
 }
 
@@ -57,12 +46,6 @@ impl AsRef<[u8]> for Received {
 impl fmt::Debug for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} received bytes", self.len())
-    }
-}
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        self.take_window().recycle(&self.executor.spares);
     }
 }
 
@@ -88,7 +71,7 @@ impl Future for Receive<'_> {
         if window.is_empty() {
             return Poll::Ready(Ok(None));
         }
-        Poll::Ready(Ok(Some(Received::new(window, half.executor().clone()))))
+        Poll::Ready(Ok(Some(Received { window })))
     }
 }
 
@@ -112,7 +95,7 @@ impl Future for Forward<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { half, received } = self.get_mut();
-        half.poll_forward(cx, || received.take_window())
+        half.poll_forward(cx, &mut received.window)
     }
 }
 

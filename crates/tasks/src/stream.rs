@@ -1,6 +1,5 @@
 //! A connection as a task has it.
 
-use crate::executor::Executor;
 use crate::link::{Ends, Link, Mark};
 use crate::received::{Forward, Receive, Received};
 use crate::window::Window;
@@ -110,11 +109,8 @@ impl Stream {
     pub fn set_busy(&self, busy: bool) {
         let link = self.link();
         if link.has(Mark::BUSY) != busy {
-            if busy {
-                link.set(Mark::BUSY)
-            } else {
-                link.clear(Mark::BUSY)
-            }
+            link.flip(Mark::BUSY);
+            link.flip(Mark::BUSY_UNTOLD);
             link.touch();
         }
     }
@@ -253,10 +249,9 @@ impl ReadHalf {
                 break;
             }
             if self.shown.is_empty() {
-                self.show(more);
+                self.shown = more;
             } else {
-                self.shown.append(more.rest(), &self.link.executor.spares);
-                more.recycle(&self.link.executor.spares);
+                self.shown.append(more.rest());
             }
         }
         Ok(self.shown.rest())
@@ -282,14 +277,9 @@ impl ReadHalf {
     /// All that there is, in its place until it is consumed; nothing is the end.
     pub(crate) fn poll_shown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.shown.is_empty() {
-            let window = ready!(self.link.poll_window(cx.waker()))?;
-            self.show(window);
+            self.shown = ready!(self.link.poll_window(cx.waker()))?;
         }
         Poll::Ready(Ok(self.shown.rest()))
-    }
-
-    pub(crate) fn executor(&self) -> &Rc<Executor> {
-        &self.link.executor
     }
 
     pub(crate) fn poll_copy(
@@ -320,14 +310,6 @@ impl ReadHalf {
 
     pub(crate) fn advance(&mut self, count: usize) {
         self.shown.take(count);
-        if self.shown.is_empty() {
-            self.show(Window::default());
-        }
-    }
-
-    fn show(&mut self, window: Window) {
-        let before = std::mem::replace(&mut self.shown, window);
-        before.recycle(&self.link.executor.spares);
     }
 }
 
@@ -358,7 +340,7 @@ impl WriteHalf {
     pub(crate) fn poll_forward(
         &mut self,
         cx: &mut Context<'_>,
-        window: impl FnOnce() -> Window,
+        window: &mut Window,
     ) -> Poll<io::Result<()>> {
         self.link.poll_forward(cx.waker(), window)
     }
@@ -404,7 +386,6 @@ impl Future for WriteAll<'_> {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.show(Window::default());
         self.link.set(Mark::UNREAD);
         if self.link.is_let_go() {
             self.link.touch();

@@ -32,6 +32,11 @@ impl Served {
     pub(crate) fn dialled(link: Rc<Link>) -> Self {
         Self { link, task: None }
     }
+
+    /// The connection's task, if it waits for input. It is to be polled then, not woken.
+    fn reader(&self) -> Option<&Task> {
+        self.task.as_deref().filter(|task| self.link.reader.release(&task.waker))
+    }
 }
 
 impl Tasks {
@@ -97,9 +102,27 @@ impl Tasks {
         }
     }
 
+    /// Gives whoever waits for input one piece after the other, as long as somebody waits: at most
+    /// `most` bytes to the task that is polled here.
+    #[inline(never)]
+    fn hand_out(&self, served: &Served, input: &mut Input<'_>, most: usize) -> Result<(), Payload> {
+        let link = &served.link;
+        while !input.is_empty() && link.reader.is_awaited() {
+            if let Some(task) = served.reader() {
+                link.take_in(input, most);
+                self.executor.run(task)?;
+                link.leave(input);
+            } else {
+                link.take_in_whole(input);
+                link.reader.wake();
+            }
+        }
+        Ok(())
+    }
+
     /// Ends a callback of a connection: the loop hears of all that has changed.
     fn finish(&self, link: &Link, conn: &mut Conn<'_>, ran: Result<(), Payload>) -> Action {
-        link.end_callback(conn);
+        let in_course = link.end_callback(conn);
         if self.executor.is_unsettled() {
             self.executor.settle(&mut conn.cx());
         }
@@ -107,15 +130,7 @@ impl Tasks {
             link.end(CloseReason::Panicked);
             resume_unwind(payload);
         }
-        if link.is_in_use() {
-            Action::Continue
-        } else if link.has(Mark::ABORT) {
-            Action::Abort
-        } else if link.is_let_go() {
-            Action::Close
-        } else {
-            Action::Continue
-        }
+        if in_course { Action::Continue } else { link.action() }
     }
 
     /// A task for a connection that was accepted.
@@ -177,19 +192,17 @@ impl Handler for Tasks {
         link.begin_callback();
         // What was held back is taken over whole: if a part stayed, more could come on top of it
         // each time.
-        let resumed = link.take(Mark::RESUMED);
+        let most = if link.take(Mark::RESUMED) { usize::MAX } else { WINDOW };
         let mut ran = Ok(());
-        while ran.is_ok() && !input.is_empty() && link.awaits_input() {
-            let at_once = served.task.as_ref().filter(|task| link.reader.release(&task.waker));
-            let most = if at_once.is_some() && !resumed { WINDOW } else { usize::MAX };
-            link.take_in(input, most);
-            match at_once {
-                Some(task) => {
-                    ran = self.executor.run(task);
-                    link.leave(input);
-                }
-                None => link.reader.wake(),
-            }
+        if (1..=most).contains(&input.len())
+            && let Some(task) = served.reader()
+        {
+            link.take_in_whole(input);
+            ran = self.executor.run(task);
+            link.leave(input);
+        }
+        if !input.is_empty() && ran.is_ok() {
+            ran = self.hand_out(served, input, most);
         }
         match self.finish(link, conn, ran) {
             Action::Continue if !input.is_empty() => {

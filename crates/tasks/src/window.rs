@@ -1,93 +1,126 @@
 //! Received bytes in memory that a task has.
 
-use crate::executor::Spares;
+use crate::spares;
 use mainspring_io::Kept;
+use std::marker::PhantomData;
+use std::rc::Rc;
 
-/// Received bytes, the first `taken` of which have been read.
+/// Received bytes that have not been read; without any it has no memory. A pointer, because futures
+/// move it from one place to the next. Its memory goes back to the spares of its thread.
 #[derive(Default)]
 pub(crate) struct Window {
-    memory: Memory,
+    memory: Option<Box<Memory>>,
+    /// Not for other threads: they would keep spares and have no use for them.
+    here: PhantomData<Rc<()>>,
+}
+
+/// Where received bytes lie: in the vector, or where they were received.
+#[derive(Default)]
+pub(crate) struct Memory {
+    bytes: Vec<u8>,
+    kept: Option<Kept>,
+    /// Bytes that have been read, of the one or the other.
     taken: usize,
+    /// The next of the spares.
+    pub(crate) next: Option<Box<Self>>,
 }
 
-/// Where received bytes lie.
-pub(crate) enum Memory {
-    /// In a vector of the executor's.
-    Copied(Vec<u8>),
-    /// Where they were received.
-    Kept(Kept),
-}
+impl Memory {
+    fn rest(&self) -> &[u8] {
+        let whole = self.kept.as_ref().map_or(&self.bytes[..], Kept::bytes);
+        &whole[self.taken..]
+    }
 
-impl Default for Memory {
-    fn default() -> Self {
-        Self::Copied(Vec::new())
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.kept = None;
+        self.taken = 0;
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
 impl Window {
-    pub(crate) fn copied(bytes: Vec<u8>) -> Self {
-        Self { memory: Memory::Copied(bytes), taken: 0 }
+    /// A copy.
+    #[inline]
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        let mut memory = spares::take();
+        memory.bytes.extend_from_slice(bytes);
+        Self::over(memory)
     }
 
+    #[cold]
     pub(crate) fn kept(bytes: Kept) -> Self {
-        Self { memory: Memory::Kept(bytes), taken: 0 }
+        let mut memory = spares::take();
+        memory.kept = Some(bytes);
+        Self::over(memory)
     }
 
-    fn whole(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Copied(bytes) => bytes,
-            Memory::Kept(bytes) => bytes.bytes(),
-        }
+    fn over(memory: Box<Memory>) -> Self {
+        Self { memory: Some(memory), here: PhantomData }
     }
 
     pub(crate) fn rest(&self) -> &[u8] {
-        &self.whole()[self.taken..]
+        self.memory.as_ref().map_or(&[], |memory| memory.rest())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.taken == self.whole().len()
+        self.memory.is_none()
     }
 
     /// Marks the first `count` bytes of the rest as read.
     pub(crate) fn take(&mut self, count: usize) {
-        assert!(count <= self.rest().len(), "consumed more than was shown");
-        self.taken += count;
+        let left = self.rest().len().checked_sub(count).expect("consumed more than was shown");
+        if left == 0 {
+            *self = Self::default();
+        } else if let Some(memory) = &mut self.memory {
+            memory.taken += count;
+        }
     }
 
     /// Puts `more` behind the rest. What was kept is copied for that.
-    pub(crate) fn append(&mut self, more: &[u8], spares: &Spares) {
-        if let Memory::Kept(kept) = &self.memory {
-            let mut bytes = spares.take();
-            bytes.extend_from_slice(&kept.bytes()[self.taken..]);
-            *self = Self::copied(bytes);
+    pub(crate) fn append(&mut self, more: &[u8]) {
+        match &mut self.memory {
+            Some(memory) if memory.kept.is_none() => memory.bytes.extend_from_slice(more),
+            Some(memory) => {
+                let mut joined = Self::copied(memory.rest());
+                joined.append(more);
+                *self = joined;
+            }
+            None if more.is_empty() => {}
+            None => *self = Self::copied(more),
         }
-        if let Memory::Copied(bytes) = &mut self.memory {
-            bytes.extend_from_slice(more);
-        }
+    }
+
+    /// Whether the rest lies where it was received.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.kept.is_some())
     }
 
     /// The rest, if it lies where it was received.
-    pub(crate) fn into_kept(self) -> Result<Kept, Self> {
-        match self.into_memory() {
-            (Memory::Kept(bytes), _) if !bytes.bytes().is_empty() => Ok(bytes),
-            (memory, taken) => Err(Self { memory, taken }),
-        }
+    pub(crate) fn into_kept(mut self) -> Result<Kept, Self> {
+        let kept = self.memory.as_mut().and_then(|memory| {
+            let mut kept = memory.kept.take()?;
+            kept.advance(memory.taken);
+            Some(kept)
+        });
+        kept.ok_or(self)
     }
 
-    /// Where the rest lies, and how many bytes of it come before it: none in what was kept.
-    pub(crate) fn into_memory(mut self) -> (Memory, usize) {
-        if let Memory::Kept(bytes) = &mut self.memory {
-            bytes.advance(std::mem::take(&mut self.taken));
-        }
-        (self.memory, self.taken)
+    /// The vector, if it is one of unread bytes alone, to be exchanged for another.
+    pub(crate) fn as_vector(&mut self) -> Option<&mut Vec<u8>> {
+        let memory = self.memory.as_mut().filter(|it| it.kept.is_none() && it.taken == 0)?;
+        Some(&mut memory.bytes)
     }
+}
 
-    /// Gives up the bytes, and their vector back.
-    pub(crate) fn recycle(self, spares: &Spares) {
-        if let Memory::Copied(bytes) = self.memory
-            && bytes.capacity() > 0
-        {
-            spares.give(bytes);
+impl Drop for Window {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            spares::give(memory);
         }
     }
 }

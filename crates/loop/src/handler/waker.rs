@@ -14,8 +14,9 @@ thread_local! {
 
 /// What is behind the [`Waker`](std::task::Waker) of a handler.
 ///
-/// The loop looks at the flag itself, in each turn and before it sleeps. So a wake from within a
-/// turn needs neither the inbox nor the driver, and no wake needs a place in a queue.
+/// The loop looks in each turn, and before it sleeps, whether any of its handlers was woken, and at
+/// their wakers only then. So a wake from within a turn needs neither the inbox nor the driver, and
+/// no wake needs a place in a queue.
 pub(crate) struct HandlerWaker {
     shared: Arc<ServerShared>,
     home: u16,
@@ -27,15 +28,10 @@ impl HandlerWaker {
         Self { shared, home, told: AtomicBool::new(false) }
     }
 
-    /// For the loop: whether a wake waits.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told.load(Ordering::Relaxed)
-    }
-
     /// For the loop: takes the wakes that wait, all as one. To be called before the callback: what
     /// is reported while that runs is worth another one.
     pub(crate) fn take(&self) -> bool {
-        self.is_told() && self.told.swap(false, Ordering::SeqCst)
+        self.told.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -49,6 +45,7 @@ impl Wake for HandlerWaker {
             return;
         }
         let home = &self.shared.loops[usize::from(self.home)];
+        home.note_woken_handler();
         if !ptr::eq(TURNING.get(), Arc::as_ptr(home)) {
             home.inbox.notify();
         }

@@ -41,6 +41,8 @@ pub(crate) struct LoopShared {
     /// Answers of the offload pool. No more than there are jobs, which are bounded.
     pub(crate) finished: ConcurrentQueue<Work>,
     pub(crate) counters: Arc<LoopCounters>,
+    /// Whether wakers of handlers have been used since the loop looked at them.
+    handlers_woken: AtomicBool,
     /// Connections assigned to the loop, those on their way included.
     load: AtomicUsize,
 }
@@ -159,8 +161,23 @@ impl LoopShared {
             inbox: Inbox::new(limits.inbox_max, limits.inbox_bytes_max),
             finished: ConcurrentQueue::unbounded(),
             counters: Arc::default(),
+            handlers_woken: AtomicBool::new(false),
             load: AtomicUsize::new(0),
         }
+    }
+
+    /// A waker of a handler of this loop has been used.
+    pub(crate) fn note_woken_handler(&self) {
+        self.handlers_woken.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_woken_handlers(&self) -> bool {
+        self.handlers_woken.load(Ordering::Relaxed)
+    }
+
+    /// Whether to look at the wakers of the handlers: those used from now on ask for another look.
+    pub(crate) fn take_woken_handlers(&self) -> bool {
+        self.has_woken_handlers() && self.handlers_woken.swap(false, Ordering::SeqCst)
     }
 
     /// Queues work that is bounded by other means, and ends the loop's sleep.

@@ -275,7 +275,7 @@ impl Core {
     /// Gives every connection the callbacks it is owed by the loop itself.
     #[inline]
     pub(crate) fn pending(&mut self) {
-        if !self.state.wakers.is_empty() {
+        if self.state.home.take_woken_handlers() {
             self.notify();
         }
         if self.state.due.take(Due::CALLBACKS) {
