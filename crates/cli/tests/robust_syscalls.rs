@@ -74,10 +74,10 @@ fn send() {
 #[test]
 fn wait() {
     for injection in [
-        Injection::of("epoll_wait", "EINTR"),
-        Injection::of("epoll_wait", "ENOMEM"),
-        Injection::of("epoll_wait", "EINTR").step(1).times(200),
-        Injection::of("epoll_wait", "EBADF").times(1),
+        Injection::of("epoll_pwait", "EINTR"),
+        Injection::of("epoll_pwait", "ENOMEM"),
+        Injection::of("epoll_pwait", "EINTR").step(1).times(200),
+        Injection::of("epoll_pwait", "EBADF").times(1),
     ] {
         let outcomes = run(ready(), injection);
         assert_eq!(outcomes.closed, 0, "{injection:?}");

@@ -169,6 +169,7 @@ impl Outbox {
     /// # Panics
     ///
     /// If fewer bytes are queued.
+    #[inline]
     pub fn advance(&mut self, count: usize) {
         if count == self.tail.len() && self.has_only_a_tail() {
             // The usual reply has left at once.
@@ -177,6 +178,7 @@ impl Outbox {
         self.advance_in_parts(count);
     }
 
+    #[inline(never)]
     fn advance_in_parts(&mut self, mut count: usize) {
         assert!(count <= self.queued(), "a driver sent more than was queued");
         if let Some(ahead) = &mut self.ahead {

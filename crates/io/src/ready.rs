@@ -122,7 +122,7 @@ impl ReadyDriver {
             now: clock(),
             asked: false,
             failed_waits: 0,
-            limits,
+            limits: DriverLimits { accepts_per_turn: limits.accepts_per_turn.max(1), ..limits },
             poller,
         })
     }
@@ -168,6 +168,12 @@ impl ReadyDriver {
             slot.state.set(State::READABLE);
             enqueue(&mut self.queue, key, &mut slot.state);
         }
+    }
+
+    #[cold]
+    fn broke(&mut self, key: Key, error: io::Error) -> SendState {
+        self.reports.push_back(Report::Broken(key, error));
+        SendState::Waiting
     }
 
     fn close_with(&mut self, key: Key, before: impl FnOnce(&StreamSocket)) {
@@ -288,10 +294,7 @@ impl Driver for ReadyDriver {
                 state.set(State::WAITING);
                 SendState::Waiting
             }
-            Err(error) => {
-                self.reports.push_back(Report::Broken(key, error));
-                SendState::Waiting
-            }
+            Err(error) => self.broke(key, error),
         }
     }
 

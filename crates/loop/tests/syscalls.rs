@@ -64,7 +64,7 @@ fn one_wait_then_one_receive_and_one_send_each() {
     assert_eq!(turns.len(), ROUNDS, "turns that {CLIENTS} clients shared:\n{traced:#?}");
     show("ready", turns[ROUNDS - 1]);
     for turn in &turns {
-        let wanted = [&["epoll_wait"][..], &["recvfrom"; CLIENTS], &["sendto"; CLIENTS]].concat();
+        let wanted = [&["epoll_pwait"][..], &["recvfrom"; CLIENTS], &["sendto"; CLIENTS]].concat();
         assert_eq!(names(turn), wanted, "{turn:#?}");
     }
 }
@@ -142,7 +142,7 @@ fn drive(at: std::net::SocketAddr) {
 
 /// The turns that began with events of all clients: their calls, from one wait to the next.
 fn full_turns(calls: &[String]) -> Vec<&[String]> {
-    let began = |call: &String| call.starts_with("epoll_wait(");
+    let began = |call: &String| call.starts_with("epoll_pwait(");
     let full = |call: &String| began(call) && call.ends_with(&format!(" = {CLIENTS}"));
     let starts = calls.iter().enumerate().filter(|(_, call)| full(call));
     starts

@@ -1,9 +1,10 @@
 //! One turn of the driver: ask the kernel, tell what is due, serve what is ready.
 
 use super::stream::Served;
-use super::table::{Socket, State, Table, token_of};
+use super::table::{Slot, Socket, State, Table, token_of};
 use super::wait::Told;
 use super::{ReadyDriver, WAKE, clock, enqueue};
+use crate::wake::WakeFlag;
 use crate::{DriverLimits, Key, OwnedStream, Sink};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -46,6 +47,24 @@ impl ReadyDriver {
         sink: &mut impl Sink,
     ) -> io::Result<()> {
         let remembered = !self.reports.is_empty() || !self.queue.is_empty();
+        if remembered || !self.resting.is_empty() || !self.starved.is_empty() {
+            return self.run_turn_with_rest(remembered, timeout, sink);
+        }
+        self.wait(timeout)?;
+        self.asked = true;
+        self.begin(sink);
+        self.serve_events(&mut Budget::of(&self.limits), sink);
+        Ok(())
+    }
+
+    /// A turn with something to do besides what the kernel tells in it.
+    #[inline(never)]
+    fn run_turn_with_rest(
+        &mut self,
+        remembered: bool,
+        timeout: Option<Duration>,
+        sink: &mut impl Sink,
+    ) -> io::Result<()> {
         // Two turns in a row without the kernel would let one busy connection silence the others.
         let ask = !remembered || !self.asked;
         if ask {
@@ -53,21 +72,26 @@ impl ReadyDriver {
             self.wait(timeout)?;
         }
         self.asked = ask;
-        self.now = clock();
-        sink.begin(self.now);
+        self.begin(sink);
         self.tell_reports(sink);
         self.wake_rested_listeners();
         let mut budget = Budget::of(&self.limits);
-        if !ask {
-            self.serve_queue(&mut budget, sink);
-        } else if self.queue.is_empty() && self.starved.is_empty() {
+        if ask && self.queue.is_empty() && self.starved.is_empty() {
             self.serve_events(&mut budget, sink);
-        } else {
+            return Ok(());
+        }
+        if ask {
             self.note_events();
             self.resume_starved_sends();
-            self.serve_queue(&mut budget, sink);
         }
+        self.serve_queue(&mut budget, sink);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, sink: &mut impl Sink) {
+        self.now = clock();
+        sink.begin(self.now);
     }
 
     /// `timeout`, or less if a listener wants to try again before.
@@ -86,23 +110,29 @@ impl ReadyDriver {
     }
 
     /// Asks the kernel. A wait that fails is a wait that brought nothing, until it keeps failing.
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.events.wait(&mut self.poller, timeout) {
             Ok(()) => {
                 self.failed_waits = 0;
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(error) => {
-                self.failed_waits += 1;
-                tracing::debug!(%error, in_a_row = self.failed_waits, "the poller failed");
-                if self.failed_waits >= FAILED_WAITS {
-                    return Err(error);
-                }
-                pause_after_failure();
-                Ok(())
-            }
+            Err(error) => self.wait_failed(error),
         }
+    }
+
+    #[cold]
+    fn wait_failed(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() == ErrorKind::Interrupted {
+            return Ok(());
+        }
+        self.failed_waits += 1;
+        tracing::debug!(%error, in_a_row = self.failed_waits, "the poller failed");
+        if self.failed_waits >= FAILED_WAITS {
+            return Err(error);
+        }
+        pause_after_failure();
+        Ok(())
     }
 
     fn tell_reports(&mut self, sink: &mut impl Sink) {
@@ -154,11 +184,24 @@ impl ReadyDriver {
 
     /// Serves events as they were told, nothing older being left to do. What is beyond the budget
     /// is queued.
+    #[inline(always)]
     fn serve_events(&mut self, budget: &mut Budget, sink: &mut impl Sink) {
         for index in 0..self.events.len() {
-            let Some(key) = self.note(index) else { continue };
-            if budget.is_spent() {
-                self.enqueue(key);
+            let told = self.events.told(index);
+            let Some((key, slot)) = note(&mut self.table, told, &self.wake) else { continue };
+            let state = &mut slot.state;
+            if let Socket::Stream(stream) = &mut slot.socket
+                && !budget.is_spent()
+            {
+                match stream.serve(key, state, &mut self.buffers, &mut budget.delivered, sink) {
+                    Served::Idle => {}
+                    Served::Again => enqueue(&mut self.queue, key, state),
+                    Served::Failed(error) => self.fail(key, error, sink),
+                }
+            } else if !slot.is_due() {
+                continue;
+            } else if budget.is_spent() {
+                enqueue(&mut self.queue, key, &mut slot.state);
             } else {
                 self.serve(key, budget, sink);
             }
@@ -168,31 +211,12 @@ impl ReadyDriver {
     /// Queues what the events tell.
     fn note_events(&mut self) {
         for index in 0..self.events.len() {
-            if let Some(key) = self.note(index) {
-                self.enqueue(key);
+            let told = self.events.told(index);
+            if let Some((key, slot)) = note(&mut self.table, told, &self.wake)
+                && slot.is_due()
+            {
+                enqueue(&mut self.queue, key, &mut slot.state);
             }
-        }
-    }
-
-    /// Turns an event into bits of its socket. The key of the socket if that gives it something to
-    /// do.
-    fn note(&mut self, event: usize) -> Option<Key> {
-        let told = self.events.told(event);
-        if told.token == WAKE {
-            self.wake.lower();
-            return None;
-        }
-        let (key, slot) = self.table.of_token(told.token)?;
-        mark(told, &mut slot.state);
-        let due = slot.state.has(State::RECEIVING.and(State::READABLE))
-            || slot.state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
-            || matches!(slot.socket, Socket::Listener(_)) && !slot.state.has(State::RESTING);
-        due.then_some(key)
-    }
-
-    fn enqueue(&mut self, key: Key) {
-        if let Some(slot) = self.table.get_mut(key) {
-            enqueue(&mut self.queue, key, &mut slot.state);
         }
     }
 
@@ -217,22 +241,11 @@ impl ReadyDriver {
         let Some(slot) = self.table.get_mut(key) else {
             return;
         };
-        let Socket::Stream(stream) = &mut slot.socket else {
-            return self.serve_other(key, budget, sink);
-        };
-        let buffers = &mut self.buffers;
-        let served = stream.serve(key, &mut slot.state, buffers, &mut budget.delivered, sink);
-        self.go_on(key, served, sink);
-    }
-
-    /// As [`serve`](Self::serve), for a listener or a datagram socket.
-    #[inline(never)]
-    fn serve_other(&mut self, key: Key, budget: &mut Budget, sink: &mut impl Sink) {
-        let Some(slot) = self.table.get_mut(key) else {
-            return;
-        };
         let state = &mut slot.state;
         let served = match &mut slot.socket {
+            Socket::Stream(stream) => {
+                stream.serve(key, state, &mut self.buffers, &mut budget.delivered, sink)
+            }
             Socket::Listener(listener) => {
                 let served = listener.serve(key, &mut budget.accepts, self.now, sink);
                 if listener.retry_at().is_some() {
@@ -247,28 +260,27 @@ impl ReadyDriver {
                 }
                 socket.serve(key, state, &mut self.batches, &mut budget.delivered, sink)
             }
-            Socket::Stream(_) | Socket::Vacant => return,
+            Socket::Vacant => return,
         };
-        self.go_on(key, served, sink);
-    }
-
-    fn go_on(&mut self, key: Key, served: Served, sink: &mut impl Sink) {
         match served {
             Served::Idle => {}
-            Served::Again => self.enqueue(key),
-            Served::Failed(error) => {
-                drop(self.table.remove(key));
-                sink.failed(key, error);
-                sink.closed(key);
-                self.relieve_listeners();
-            }
+            Served::Again => enqueue(&mut self.queue, key, state),
+            Served::Failed(error) => self.fail(key, error, sink),
         }
+    }
+
+    #[cold]
+    fn fail(&mut self, key: Key, error: io::Error, sink: &mut impl Sink) {
+        drop(self.table.remove(key));
+        sink.failed(key, error);
+        sink.closed(key);
+        self.relieve_listeners();
     }
 }
 
 impl Budget {
     fn of(limits: &DriverLimits) -> Self {
-        Self { delivered: 0, bytes: limits.bytes_per_turn, accepts: limits.accepts_per_turn.max(1) }
+        Self { delivered: 0, bytes: limits.bytes_per_turn, accepts: limits.accepts_per_turn }
     }
 
     fn is_spent(&self) -> bool {
@@ -276,22 +288,21 @@ impl Budget {
     }
 }
 
-fn mark(told: Told, state: &mut State) {
-    let (error, read_closed) = (told.error, told.read_closed);
-    if !state.has(State::ENDED) {
-        if told.readable || read_closed || error {
-            state.set(State::READABLE);
+/// Turns an event into bits of its socket, and finds that.
+#[inline(always)]
+fn note<'a>(
+    table: &'a mut Table,
+    told: Told,
+    wake: &WakeFlag<mio::Waker>,
+) -> Option<(Key, &'a mut Slot)> {
+    let Some((key, slot)) = table.of_token(told.token) else {
+        if told.token == WAKE {
+            wake.lower();
         }
-        if read_closed || error {
-            state.set(State::HANGUP);
-        }
-    }
-    if error {
-        state.set(State::ERROR);
-    }
-    if state.has(State::WAITING) && (told.writable || told.write_closed || error) {
-        state.set(State::WRITABLE);
-    }
+        return None;
+    };
+    slot.state.take_in(told.state);
+    Some((key, slot))
 }
 
 fn retry_at(table: &mut Table, key: Key) -> Option<Instant> {

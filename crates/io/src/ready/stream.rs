@@ -128,7 +128,7 @@ impl StreamSocket {
         with_socket!(self, socket => socket.peer_addr().map(drop))
     }
 
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.recv_once(buffer) {
@@ -140,6 +140,7 @@ impl StreamSocket {
 
     /// Sends until the outbox is empty or the socket is full. What then has to wait does not wait in
     /// a read buffer.
+    #[inline(always)]
     pub(super) fn send(&self, outbox: &mut Outbox) -> io::Result<SendState> {
         let sent = self.send_until_full(outbox);
         if !matches!(sent, Ok(SendState::Done)) {
@@ -169,11 +170,19 @@ impl StreamSocket {
     }
 
     /// One system call: how many bytes it offered, and how many the kernel took.
+    #[inline(always)]
     fn send_front(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
-        if let Some(bytes) = outbox.contiguous() {
-            let bytes = piece_of(bytes);
-            return (bytes.len(), self.send_once(bytes));
+        match outbox.contiguous() {
+            Some(bytes) => {
+                let bytes = piece_of(bytes);
+                (bytes.len(), self.send_once(bytes))
+            }
+            None => self.send_gathered(outbox),
         }
+    }
+
+    #[inline(never)]
+    fn send_gathered(&self, outbox: &Outbox) -> (usize, io::Result<usize>) {
         let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
         let filled = outbox.slices(&mut slices);
         let slices = &slices[..filled];

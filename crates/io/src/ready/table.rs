@@ -59,6 +59,39 @@ impl State {
     pub(super) const RESTING: Self = Self(1 << 9);
 }
 
+impl State {
+    /// What an event says, if the socket is to hear all of it.
+    pub(super) fn told(readable: bool, read_closed: bool, writable: bool, error: bool) -> Self {
+        let mut told = Self::default();
+        if writable || error {
+            told.set(Self::WRITABLE);
+        }
+        if readable || read_closed || error {
+            told.set(Self::READABLE);
+        }
+        if read_closed || error {
+            told.set(Self::HANGUP);
+        }
+        if error {
+            told.set(Self::ERROR);
+        }
+        told
+    }
+
+    /// Takes in what an event has [told](Self::told): after the end there is nothing to read, and
+    /// room to write is of use only to who waits for it.
+    #[inline(always)]
+    pub(super) fn take_in(&mut self, mut told: Self) {
+        if self.has(Self::ENDED) {
+            told.clear(Self::READABLE.and(Self::HANGUP));
+        }
+        if !self.has(Self::WAITING) {
+            told.clear(Self::WRITABLE);
+        }
+        self.set(told);
+    }
+}
+
 impl Table {
     /// Refuses a key whose slot is taken: two sockets must not share a token.
     pub(super) fn check_vacant(&self, key: Key) -> io::Result<()> {
@@ -88,6 +121,7 @@ impl Table {
     ///
     /// Where a token has 32 bits it holds no generation. An event that comes late for an earlier
     /// tenant is then a spurious one for the present tenant, which does no harm.
+    #[inline(always)]
     pub(super) fn of_token(&mut self, token: Token) -> Option<(Key, &mut Slot)> {
         let key = Key::from_bits(token.0 as u64);
         let slot = self.slots.get_mut(key.index())?;
@@ -108,6 +142,13 @@ impl Table {
 impl Slot {
     fn vacant() -> Self {
         Self { generation: 0, state: State::default(), socket: Socket::Vacant }
+    }
+
+    /// Whether it has something to do.
+    pub(super) fn is_due(&self) -> bool {
+        self.state.has(State::RECEIVING.and(State::READABLE))
+            || self.state.any(State::ERROR.and(State::WRITABLE).and(State::CONNECTING))
+            || matches!(self.socket, Socket::Listener(_)) && !self.state.has(State::RESTING)
     }
 }
 

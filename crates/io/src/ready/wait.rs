@@ -5,6 +5,7 @@
 //! average. epoll_pwait2(2) (Linux 5.11) counts in nanoseconds; where there is none, a sandbox that
 //! does not know it included, sleeps are rounded up as they are everywhere else.
 
+use super::table::State;
 use mio::{Poll, Token};
 use std::io;
 use std::time::Duration;
@@ -22,12 +23,8 @@ pub(super) struct Events {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) token: Token,
-    pub(super) readable: bool,
-    /// The peer has finished, or gone.
-    pub(super) read_closed: bool,
-    pub(super) writable: bool,
-    pub(super) write_closed: bool,
-    pub(super) error: bool,
+    /// What it may change of the socket: bits among `READABLE`, `HANGUP`, `WRITABLE` and `ERROR`.
+    pub(super) state: State,
 }
 
 impl Events {
@@ -51,6 +48,7 @@ impl Events {
 
     /// Sleeps until there are events, or `timeout` is over, and fetches them. After an error there
     /// are none.
+    #[inline(always)]
     pub(super) fn wait(&mut self, poller: &mut Poll, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(exact) = &mut self.exact {
@@ -76,6 +74,7 @@ impl Events {
     /// # Panics
     ///
     /// If there is none.
+    #[inline(always)]
     pub(super) fn told(&self, index: usize) -> Told {
         #[cfg(target_os = "linux")]
         if let Some(exact) = &self.exact {
@@ -89,11 +88,12 @@ impl From<&mio::event::Event> for Told {
     fn from(event: &mio::event::Event) -> Self {
         Self {
             token: event.token(),
-            readable: event.is_readable(),
-            read_closed: event.is_read_closed(),
-            writable: event.is_writable(),
-            write_closed: event.is_write_closed(),
-            error: event.is_error(),
+            state: State::told(
+                event.is_readable(),
+                event.is_read_closed(),
+                event.is_writable() || event.is_write_closed(),
+                event.is_error(),
+            ),
         }
     }
 }

@@ -39,7 +39,11 @@ impl<D: Driver> Loop<D> {
                 Sent::NotStream => self.flush_datagrams(key),
             }
         }
-        self.core.state.dirty.drain(..count);
+        if self.core.state.dirty.len() == count {
+            self.core.state.dirty.clear();
+        } else {
+            self.core.state.dirty.drain(..count);
+        }
         if all_settled {
             self.driver.let_sent_wait();
         }

@@ -1,25 +1,24 @@
 //! epoll's own wait, on the descriptor that mio registers sockets with.
 
 use super::Told;
+use crate::ready::table::State;
 use mio::{Poll, Token};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::Duration;
 
+/// So many milliseconds fit into the `int` of the older call.
+const LONGEST_COARSE: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Waits to the nanosecond, as long as the kernel lets it.
-#[derive(Debug)]
 pub(super) struct Waiter {
-    events: Vec<libc::epoll_event>,
+    events: Vec<epoll::Event>,
     /// The kernel has epoll_pwait2(2), as far as is known.
     fine: bool,
-}
-
-/// `struct __kernel_timespec`: the same on all processors.
-#[repr(C)]
-struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
 }
 
 impl Waiter {
@@ -27,8 +26,10 @@ impl Waiter {
         Self { events: Vec::with_capacity(capacity.max(1)), fine: true }
     }
 
+    #[inline(always)]
     pub(super) fn wait(&mut self, poller: &Poll, timeout: Option<Duration>) -> io::Result<()> {
-        let epoll = poller.as_raw_fd();
+        // SAFETY: it is the descriptor of the poller, which lives as long as the borrow.
+        let epoll = unsafe { BorrowedFd::borrow_raw(poller.as_raw_fd()) };
         self.events.clear();
         // Without a sleep to measure out the older call does, which more tools know.
         if let Some(timeout) = timeout.filter(|timeout| self.fine && !timeout.is_zero()) {
@@ -44,33 +45,34 @@ impl Waiter {
         self.events.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn told(&self, index: usize) -> Told {
+        use epoll::EventFlags as Flags;
         let event = self.events[index];
-        let bits = event.events as i32;
-        let any = |wanted: i32| bits & wanted != 0;
-        let all = |wanted: i32| bits & wanted == wanted;
-        Told {
-            token: Token(event.u64 as usize),
-            readable: any(libc::EPOLLIN | libc::EPOLLPRI),
-            read_closed: any(libc::EPOLLHUP) || all(libc::EPOLLIN | libc::EPOLLRDHUP),
-            writable: any(libc::EPOLLOUT),
-            write_closed: any(libc::EPOLLHUP) || all(libc::EPOLLOUT | libc::EPOLLERR),
-            error: any(libc::EPOLLERR),
-        }
+        let flags = event.flags;
+        // The usual event has an answer of its own: something has come, and there is room to send.
+        let state = if flags == Flags::IN | Flags::OUT {
+            State::READABLE.and(State::WRITABLE)
+        } else {
+            State::told(
+                flags.intersects(Flags::IN | Flags::PRI),
+                flags.intersects(Flags::HUP) || flags.contains(Flags::IN | Flags::RDHUP),
+                flags.intersects(Flags::OUT | Flags::HUP),
+                flags.intersects(Flags::ERR),
+            )
+        };
+        Told { token: Token(event.data.u64() as usize), state }
     }
 
-    fn wait_fine(&mut self, epoll: RawFd, timeout: Duration) -> io::Result<()> {
-        let timeout = Timespec {
-            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            nanoseconds: timeout.subsec_nanos().into(),
-        };
+    #[inline(never)]
+    fn wait_fine(&mut self, epoll: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+        let timeout = timespec(timeout);
         // SAFETY: the kernel writes at most `capacity` events into the vector's memory, reads the
         // timeout, and is given no signal mask; both outlive the call.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
-                epoll,
+                epoll.as_raw_fd(),
                 self.events.as_mut_ptr(),
                 self.events.capacity() as libc::c_int,
                 ptr::from_ref(&timeout),
@@ -78,32 +80,32 @@ impl Waiter {
                 0_usize,
             )
         };
-        // SAFETY: it is the answer of a wait into `events`.
-        unsafe { self.fetched(count as isize) }
-    }
-
-    /// Sleeps are whole milliseconds, rounded up: not too short.
-    fn wait_coarse(&mut self, epoll: RawFd, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout.map_or(-1, |timeout| {
-            libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000))
-                .unwrap_or(libc::c_int::MAX)
-        });
-        let capacity = self.events.capacity() as libc::c_int;
-        // SAFETY: the kernel writes at most `capacity` events into the vector's memory.
-        let count = unsafe { libc::epoll_wait(epoll, self.events.as_mut_ptr(), capacity, timeout) };
-        // SAFETY: it is the answer of a wait into `events`.
-        unsafe { self.fetched(count as isize) }
-    }
-
-    /// # Safety
-    ///
-    /// `count` is what a wait into the memory of `events` has just returned.
-    unsafe fn fetched(&mut self, count: isize) -> io::Result<()> {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: the kernel has filled the first `count` events, and had room for no more than the
         // capacity.
         unsafe { self.events.set_len(count) };
         Ok(())
+    }
+
+    /// Sleeps are whole milliseconds, rounded up: not too short.
+    #[inline(always)]
+    fn wait_coarse(&mut self, epoll: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timespec(timeout.min(LONGEST_COARSE)));
+        epoll::wait(epoll, spare_capacity(&mut self.events), timeout.as_ref())?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a wait that told {} events", self.len())
+    }
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
     }
 }
 
