@@ -3,7 +3,6 @@
 
 use crate::{Addr, DatagramOutbox};
 use mio::net::UdpSocket;
-use socket2::SockAddr;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -61,7 +60,7 @@ impl Batch {
         mut each: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
         let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; SLOTS];
-        let mut controls: [Control; SLOTS] = [[0; 4]; SLOTS];
+        let mut controls = [const { MaybeUninit::<Control>::uninit() }; SLOTS];
         let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SLOTS];
         let mut messages = [NO_MESSAGE; SLOTS];
         for (index, slot) in self.slots.chunks_exact_mut(STRIDE).enumerate() {
@@ -119,7 +118,7 @@ impl Batch {
         segments: bool,
         limit: usize,
     ) -> Attempt {
-        let mut names = [const { None::<SockAddr> }; SENDS];
+        let mut names = [Name::NONE; SENDS];
         let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SENDS];
         let mut runs = [Run { start: 0, end: 0, segment: 0, bytes: 0 }; SENDS];
         let mut count = 0;
@@ -134,7 +133,7 @@ impl Batch {
             }
             if let Some(to) = to {
                 match reachable(to) {
-                    Some(address) => names[count] = Some(address.into()),
+                    Some(address) => names[count] = address.into(),
                     // It fails by itself when it is the first.
                     None if count > 0 => break,
                     None => return Attempt { sent: Err(unsupported()), first: 1 },
@@ -165,6 +164,57 @@ impl Run {
     }
 }
 
+/// An address as the kernel reads it, in no more bytes than one of the internet has; `len` says how
+/// many, none if there is no address.
+#[derive(Clone, Copy)]
+struct Name {
+    address: NameAddress,
+    len: libc::socklen_t,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+union NameAddress {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Name {
+    const NONE: Self = Self {
+        // SAFETY: numbers, for which zero is a value.
+        address: NameAddress { v6: unsafe { MaybeUninit::zeroed().assume_init() } },
+        len: 0,
+    };
+}
+
+impl From<SocketAddr> for Name {
+    fn from(address: SocketAddr) -> Self {
+        let mut name = Self::NONE;
+        match address {
+            SocketAddr::V4(v4) => {
+                name.len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+                name.address.v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+            }
+            SocketAddr::V6(v6) => {
+                name.len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+                name.address.v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_scope_id: v6.scope_id(),
+                };
+            }
+        }
+        name
+    }
+}
+
 const NO_MESSAGE: libc::mmsghdr = libc::mmsghdr {
     // SAFETY: a header of null pointers and zero lengths is a valid one.
     msg_hdr: unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() },
@@ -175,31 +225,32 @@ const NO_MESSAGE: libc::mmsghdr = libc::mmsghdr {
 fn send_runs(
     socket: RawFd,
     runs: &[Run],
-    names: &[Option<SockAddr>; SENDS],
+    names: &[Name; SENDS],
     vectors: &mut [libc::iovec; SENDS],
 ) -> io::Result<usize> {
-    let mut controls: [Control; SENDS] = [[0; 4]; SENDS];
-    let mut messages = [NO_MESSAGE; SENDS];
+    let mut controls = [const { MaybeUninit::<Control>::uninit() }; SENDS];
+    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; SENDS];
     for (index, run) in runs.iter().enumerate() {
-        let header = &mut messages[index].msg_hdr;
-        if let Some(name) = &names[index] {
-            header.msg_name = name.as_ptr().cast_mut().cast();
-            header.msg_namelen = name.len();
+        let header = &mut messages[index].write(NO_MESSAGE).msg_hdr;
+        let name = &names[index];
+        if name.len > 0 {
+            header.msg_name = ptr::from_ref(&name.address).cast_mut().cast();
+            header.msg_namelen = name.len;
         }
         header.msg_iov = &mut vectors[run.start];
         header.msg_iovlen = (run.end - run.start) as _;
         if run.end - run.start > 1 {
-            header.msg_control = controls[index].as_mut_ptr().cast();
+            header.msg_control = ptr::from_mut(controls[index].write([0; 4])).cast();
             // SAFETY: the buffer behind `msg_control` is that of this header, and large enough.
             unsafe { put_segment(header, run.segment as u16) };
         }
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: every header points to names, vectors and controls that outlive the call with their
-    // true lengths; the payloads are borrowed by the caller's outbox, and the kernel only reads
-    // them.
+    // SAFETY: so many headers as there are runs were written. Each points to names, vectors and
+    // controls that outlive the call with their true lengths; the payloads are borrowed by the
+    // caller's outbox, and the kernel only reads them.
     let sent = unsafe {
-        libc::sendmmsg(socket, messages.as_mut_ptr(), runs.len() as libc::c_uint, flags as _)
+        libc::sendmmsg(socket, messages.as_mut_ptr().cast(), runs.len() as libc::c_uint, flags as _)
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
