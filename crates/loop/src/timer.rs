@@ -90,8 +90,8 @@ pub(crate) struct TimerWheel<T> {
     halves: u32,
     /// Bit `s` of `occupied[h]` is set when slot `s` of half `h` holds an entry.
     occupied: [u64; HALVES],
-    /// Whether the last tick left some of a slot that it opened.
-    opening: bool,
+    /// What `next_tick` found. It holds until time gets there or a slot changes between empty and not.
+    next: Option<Option<u64>>,
     /// Heads of the slots (half by half), head of the due list, then timers and free entries.
     entries: Vec<Entry<T>>,
     /// Free entries and their generations, the one freed last on top. A list through the entries
@@ -138,7 +138,7 @@ impl<T: Copy> TimerWheel<T> {
             now: 0,
             halves: 0,
             occupied: [0; HALVES],
-            opening: false,
+            next: None,
             entries: (0..HEADS).map(head).collect(),
             free: Vec::new(),
             len: 0,
@@ -176,8 +176,14 @@ impl<T: Copy> TimerWheel<T> {
 
     fn advance_and_open(&mut self, now_tick: u64, most: usize) {
         let before = self.now;
+        let now_tick = now_tick.max(before);
+        if self.next.is_some_and(|next| next.is_none_or(|next| now_tick < next)) {
+            self.now = now_tick;
+            return;
+        }
+        self.next = None;
         while let Some((level, start)) = self.earliest_slot() {
-            if start > now_tick.max(self.now) {
+            if start > now_tick {
                 break;
             }
             if level == 0 {
@@ -187,8 +193,8 @@ impl<T: Copy> TimerWheel<T> {
                 self.enter(start);
             }
         }
-        self.now = self.now.max(now_tick);
-        if self.now > before {
+        self.now = now_tick;
+        if now_tick > before {
             self.open_ahead(most);
         }
     }
@@ -206,21 +212,22 @@ impl<T: Copy> TimerWheel<T> {
         self.entry(DUE).next != DUE
     }
 
-    /// The next tick at which `advance` has something to do: exact within the lowest level (the 64 ms
-    /// block of the wheel's tick) unless a slot is being opened, which goes on with the next tick; else
-    /// where the slot that holds the earliest deadline starts, or is to be opened. Never later than
-    /// the earliest deadline; `None` when all timers are due already, or there is none.
+    /// The next tick at which `advance` has something to do: where the slot that holds the earliest
+    /// deadline starts, which is the deadline itself within the lowest level (the 64 ms block of the
+    /// wheel's tick), or where a slot is to be opened, or opened further. Never later than the
+    /// earliest deadline; `None` when all timers are due already, or there is none.
     ///
     /// To advance to this tick either makes a timer due or brings the answer nearer, at most ten
     /// times for each timer.
-    pub(crate) fn next_tick(&self) -> Option<u64> {
-        let (level, start) = self.earliest_slot()?;
-        if self.opening {
-            return Some(start.min(self.now + 1));
+    pub(crate) fn next_tick(&mut self) -> Option<u64> {
+        match self.next {
+            Some(next) => next,
+            None => *self.next.insert(self.find_next_tick()),
         }
-        if level == 0 {
-            return Some(start);
-        }
+    }
+
+    fn find_next_tick(&self) -> Option<u64> {
+        let (_, start) = self.earliest_slot()?;
         let opened = (OPENED..LEVELS).filter_map(|level| self.opened_at(level));
         Some(opened.fold(start, u64::min))
     }
@@ -265,17 +272,18 @@ impl<T: Copy> TimerWheel<T> {
         (block + next + slot) << shift
     }
 
-    /// When a level's earliest slot is to be opened, if that is to come.
+    /// When a level's earliest slot is to be opened, or what is left of it.
     fn opened_at(&self, level: usize) -> Option<u64> {
         let ahead = (SLOTS as u64 - OPENED_FROM) << ((level as u32 - 1) * SLOT_BITS);
         let at = self.first_start(level)? - ahead;
-        (at > self.now).then_some(at)
+        Some(at.max(self.now + 1))
     }
 
     fn occupy(&mut self, head: u32) {
         let (half, slot) = half_and_slot(head);
         self.halves |= 1 << half;
         self.occupied[half] |= 1 << slot;
+        self.next = None;
     }
 
     fn is_occupied(&self, head: u32) -> bool {
@@ -304,7 +312,6 @@ impl<T: Copy> TimerWheel<T> {
                 self.move_down(level, ((self.now >> shift) + 1) << shift, &mut most);
             }
         }
-        self.opening = most == 0;
     }
 
     /// Moves up to `most` entries of the slot of a tick to the level below. In list order: that is
@@ -378,6 +385,7 @@ impl<T: Copy> TimerWheel<T> {
     fn clear_slot(&mut self, head: u32) {
         let (half, slot) = half_and_slot(head);
         self.occupied[half] &= !(1 << slot);
+        self.next = None;
         if self.occupied[half] == 0 {
             self.halves &= !(1 << half);
         }
