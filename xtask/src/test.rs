@@ -43,12 +43,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Usage> {
 
 /// All steps in order. The gates do not stand in each other's way: one run shows every failure.
 pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz_seconds: u64) {
-    let peers = peers(workspace);
-    let ready = report.call("install", || install::install(&workspace.root, &peers));
+    let ready = install(report, workspace);
     gates(report, workspace);
     let built = builds(report, workspace);
     if ready && built {
-        server_tests(report, workspace, &peers);
+        server_tests(report, workspace, &peers(workspace));
         let mut bench = in_root(workspace, &["test", "--locked", "--manifest-path"]);
         bench.arg(workspace.root.join("bench").join("Cargo.toml"));
         bench.arg("--target-dir").arg(workspace.target.join("bench"));
@@ -58,6 +57,11 @@ pub(crate) fn steps(report: &mut Report, workspace: &Workspace, seeds: u64, fuzz
     }
     sim::steps(report, seeds, BUILD_LIMIT);
     fuzz::steps(report, workspace, fuzz_seconds, BUILD_LIMIT);
+}
+
+/// The foreign programs and libraries that the tests talk to.
+pub(crate) fn install(report: &mut Report, workspace: &Workspace) -> bool {
+    report.call("install", || install::install(&workspace.root, &peers(workspace)))
 }
 
 /// All tests, and those of everything that serves on each driver. Which driver is not left to the
