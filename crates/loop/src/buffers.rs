@@ -29,7 +29,7 @@ impl Buffers {
     const LIST_ROOM_MAX: usize = 128;
     const LISTS_ROOM_MAX: usize = 1 << 16;
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         match self.spares.pop() {
             Some(spare) => {

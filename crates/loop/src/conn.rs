@@ -94,6 +94,7 @@ impl Conn<'_> {
     /// place of a copy: for handlers that build their output before they have the connection at hand.
     ///
     /// Tells [`out_bytes`](Conn::out_bytes) as they are then.
+    #[inline(always)]
     pub fn append(&mut self, bytes: &mut Vec<u8>) -> usize {
         self.state.append(self.key, bytes)
     }

@@ -362,7 +362,7 @@ impl LoopState {
 
     /// Queues `bytes` by exchange for an empty vector if nothing is in the way of that, and tells how
     /// much is unsent.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, key: Key, bytes: &mut Vec<u8>) -> usize {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
             return self.append_behind(key, bytes);

@@ -9,6 +9,7 @@ use crate::task::{End, LocalFuture, Mailbox, Payload, Task, TaskKey, TaskPanic, 
 use mainspring_loop::{ConnId, Cx};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -140,6 +141,12 @@ impl Executor {
     ///
     /// The payload of its panic, for the loop to count and log. All else about it has been done.
     pub(crate) fn run(&self, task: &Task) -> Result<(), Payload> {
+        self.run_here(task)
+    }
+
+    /// As [`run`](Executor::run), compiled into its caller: for the path of every request.
+    #[inline(always)]
+    pub(crate) fn run_here(&self, task: &Task) -> Result<(), Payload> {
         let Some(mut future) = task.future.take() else { return Ok(()) };
         let _entered = Entered::new(self.number());
         if task.cancelled.get() {
@@ -149,19 +156,29 @@ impl Executor {
         let mut context = Context::from_waker(&task.waker);
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
             Ok(Poll::Pending) => {
-                task.future.set(Some(future));
+                // None was there, so that none is to be dropped.
+                mem::forget(task.future.replace(Some(future)));
                 Ok(())
             }
             Ok(Poll::Ready(())) => self.end(task, End::Done, future),
-            Err(payload) => {
-                self.panicked(task, &payload);
-                // A second panic while its parts are dropped has nothing to add.
-                let _ = self.end(task, End::Panicked(message(&payload)), future);
-                Err(payload)
-            }
+            Err(payload) => self.end_by_panic(task, payload, future),
         }
     }
 
+    #[inline(never)]
+    fn end_by_panic(
+        &self,
+        task: &Task,
+        payload: Payload,
+        future: LocalFuture,
+    ) -> Result<(), Payload> {
+        self.panicked(task, &payload);
+        // A second panic while its parts are dropped has nothing to add.
+        let _ = self.end(task, End::Panicked(message(&payload)), future);
+        Err(payload)
+    }
+
+    #[inline(never)]
     fn end(&self, task: &Task, end: End, future: LocalFuture) -> Result<(), Payload> {
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
         if let (Err(payload), true) = (&dropped, end == End::Done || end == End::Cancelled) {
@@ -231,7 +248,7 @@ impl Executor {
         let _entered = Entered::new(self.number());
         // What is dropped may spawn more, but not for ever.
         for _ in 0..8 {
-            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            let tasks = mem::take(&mut *self.tasks.borrow_mut());
             if tasks.places.iter().all(|place| place.task.is_none()) {
                 break;
             }

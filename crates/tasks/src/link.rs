@@ -171,29 +171,25 @@ impl Link {
         // A task that does not write in time does not read either: what holds input back is that
         // it is not read, not that output waits. Two streams of one task could wait for each other.
         conn.set_relay(true);
-        self.settle_in(conn);
     }
 
     /// Takes over what was received: where it lies, or a copy.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_in_whole(&self, input: &mut Input<'_>) {
-        let kept = input.keep();
-        self.put_in(kept.map_or_else(|| Window::copied(input.take()), Window::kept));
+        self.put_in(match input.keep() {
+            Some(kept) => Window::kept(kept),
+            None => Window::copied(input.take()),
+        });
     }
 
     /// As [`take_in_whole`](Link::take_in_whole), but no copy of more than `most` bytes.
     pub(crate) fn take_in(&self, input: &mut Input<'_>, most: usize) {
-        if input.len() <= most {
-            return self.take_in_whole(input);
+        if let Some(kept) = input.keep() {
+            return self.put_in(Window::kept(kept));
         }
-        self.put_in(input.keep().map_or_else(
-            || {
-                let window = Window::copied(&input.bytes()[..most]);
-                input.consume(most);
-                window
-            },
-            Window::kept,
-        ));
+        let count = input.len().min(most);
+        self.put_in(Window::copied(&input.bytes()[..count]));
+        input.consume(count);
     }
 
     #[inline]
@@ -396,20 +392,9 @@ impl Link {
         }
     }
 
-    /// Tells the loop what has changed, but for the end of the connection, and whether the connection
-    /// goes on as before.
-    #[inline]
-    pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) -> bool {
-        self.hand_over_output(conn);
-        let in_course = self.is_in_course();
-        if !in_course {
-            self.settle_rest(conn);
-        }
-        in_course
-    }
-
-    #[inline(never)]
-    fn settle_rest(&self, conn: &mut Conn<'_>) {
+    /// Tells the loop what has changed, but for the end of the connection.
+    pub(crate) fn settle_in(&self, conn: &mut Conn<'_>) {
+        self.settle_output(conn);
         if self.has(Mark::FINISH) && self.raise(Mark::FINISHED) {
             conn.finish();
         }
@@ -427,13 +412,13 @@ impl Link {
         }
     }
 
-    #[inline]
-    fn hand_over_output(&self, conn: &mut Conn<'_>) {
+    /// As [`settle_in`](Link::settle_in), for a connection that [goes on](Link::is_in_course) and may
+    /// have output. The loop hears of what is changed from now on.
+    #[inline(always)]
+    pub(crate) fn settle_output(&self, conn: &mut Conn<'_>) {
+        self.clear(Mark::TOUCHED);
         let mut output = self.output.borrow_mut();
-        if output.is_empty() {
-            return;
-        }
-        if output.hand_over(conn) > self.executor.output_high.get() {
+        if !output.is_empty() && output.hand_over(conn) > self.executor.output_high.get() {
             self.set(Mark::CHOKED);
         }
     }
@@ -446,16 +431,9 @@ impl Link {
     }
 
     /// The loop is told of nothing more while this connection's callback runs: it ends with a look
-    /// at the link.
+    /// at the link, by [`settle_in`](Link::settle_in).
     pub(crate) fn begin_callback(&self) -> bool {
         self.raise(Mark::TOUCHED)
-    }
-
-    /// The callback's look at the link, see [`settle_in`](Link::settle_in).
-    #[inline]
-    pub(crate) fn end_callback(&self, conn: &mut Conn<'_>) -> bool {
-        self.clear(Mark::TOUCHED);
-        self.settle_in(conn)
     }
 
     /// How the connection goes on after a callback.

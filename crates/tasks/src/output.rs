@@ -1,5 +1,6 @@
 //! What a task has written and the loop has not been given.
 
+use crate::spares;
 use crate::window::Window;
 use mainspring_io::Kept;
 use mainspring_loop::Conn;
@@ -51,7 +52,7 @@ impl Output {
     }
 
     /// Queues all of it on the connection, and tells how much is unsent there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hand_over(&mut self, conn: &mut Conn<'_>) -> usize {
         if self.ahead.is_some() {
             self.hand_over_ahead(conn);
@@ -68,12 +69,16 @@ impl Output {
     }
 }
 
-#[inline]
-fn hand_over(mut window: Window, conn: &mut Conn<'_>) -> usize {
-    if let Some(bytes) = window.as_vector() {
-        return conn.append(bytes);
+#[inline(always)]
+fn hand_over(window: Window, conn: &mut Conn<'_>) -> usize {
+    match window.into_plain() {
+        Ok(mut memory) => {
+            let unsent = conn.append(&mut memory.bytes);
+            spares::give(memory);
+            unsent
+        }
+        Err(window) => hand_over_rest(&window, conn),
     }
-    hand_over_rest(&window, conn)
 }
 
 #[inline(never)]

@@ -113,7 +113,7 @@ impl Tasks {
                 self.executor.run(task)?;
                 link.leave(input);
             } else {
-                link.take_in_whole(input);
+                link.take_in(input, usize::MAX);
                 link.reader.wake();
             }
         }
@@ -122,15 +122,13 @@ impl Tasks {
 
     /// Ends a callback of a connection: the loop hears of all that has changed.
     fn finish(&self, link: &Link, conn: &mut Conn<'_>, ran: Result<(), Payload>) -> Action {
-        let in_course = link.end_callback(conn);
-        if self.executor.is_unsettled() {
-            self.executor.settle(&mut conn.cx());
-        }
+        link.settle_in(conn);
+        self.executor.settle(&mut conn.cx());
         if let Err(payload) = ran {
             link.end(CloseReason::Panicked);
             resume_unwind(payload);
         }
-        if in_course { Action::Continue } else { link.action() }
+        link.action()
     }
 
     /// A task for a connection that was accepted.
@@ -193,17 +191,21 @@ impl Handler for Tasks {
         // What was held back is taken over whole: if a part stayed, more could come on top of it
         // each time.
         let most = if link.take(Mark::RESUMED) { usize::MAX } else { WINDOW };
-        let mut ran = Ok(());
         if (1..=most).contains(&input.len())
             && let Some(task) = served.reader()
         {
             link.take_in_whole(input);
-            ran = self.executor.run(task);
+            let ran = self.executor.run_here(task);
             link.leave(input);
+            if let Err(payload) = ran {
+                return self.finish(link, conn, Err(payload));
+            }
+            if input.is_empty() && link.is_in_course() && !self.executor.is_unsettled() {
+                link.settle_output(conn);
+                return Action::Continue;
+            }
         }
-        if !input.is_empty() && ran.is_ok() {
-            ran = self.hand_out(served, input, most);
-        }
+        let ran = self.hand_out(served, input, most);
         match self.finish(link, conn, ran) {
             Action::Continue if !input.is_empty() => {
                 link.set(Mark::PAUSED);

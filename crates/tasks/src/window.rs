@@ -17,12 +17,10 @@ pub(crate) struct Window {
 /// Where received bytes lie: in the vector, or where they were received.
 #[derive(Default)]
 pub(crate) struct Memory {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     kept: Option<Kept>,
     /// Bytes that have been read, of the one or the other.
     taken: usize,
-    /// The next of the spares.
-    pub(crate) next: Option<Box<Self>>,
 }
 
 impl Memory {
@@ -31,20 +29,17 @@ impl Memory {
         &whole[self.taken..]
     }
 
+    #[inline(always)]
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.kept = None;
         self.taken = 0;
     }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
 }
 
 impl Window {
     /// A copy.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copied(bytes: &[u8]) -> Self {
         let mut memory = spares::take();
         memory.bytes.extend_from_slice(bytes);
@@ -109,10 +104,16 @@ impl Window {
         kept.ok_or(self)
     }
 
-    /// The vector, if it is one of unread bytes alone, to be exchanged for another.
-    pub(crate) fn as_vector(&mut self) -> Option<&mut Vec<u8>> {
-        let memory = self.memory.as_mut().filter(|it| it.kept.is_none() && it.taken == 0)?;
-        Some(&mut memory.bytes)
+    /// The memory, if its vector is all that there is, of unread bytes alone.
+    #[inline(always)]
+    pub(crate) fn into_plain(mut self) -> Result<Box<Memory>, Self> {
+        match self.memory.take() {
+            Some(memory) if memory.kept.is_none() && memory.taken == 0 => Ok(memory),
+            memory => {
+                self.memory = memory;
+                Err(self)
+            }
+        }
     }
 }
 
@@ -120,7 +121,13 @@ impl Drop for Window {
     #[inline]
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
-            spares::give(memory);
+            give_back(memory);
         }
     }
+}
+
+/// Apart, because windows are mostly dropped empty.
+#[inline(never)]
+fn give_back(memory: Box<Memory>) {
+    spares::give(memory);
 }

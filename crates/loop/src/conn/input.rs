@@ -67,6 +67,7 @@ impl<'a> Input<'a> {
     }
 
     /// Consumes everything and returns it.
+    #[inline]
     pub fn take(&mut self) -> &mut [u8] {
         let from = std::mem::replace(&mut self.consumed, self.bytes.len());
         &mut self.bytes.bytes()[from..]
