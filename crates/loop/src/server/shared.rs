@@ -7,9 +7,7 @@ use crate::stats::LoopCounters;
 use crate::{Balance, Limits, ServerStats};
 use concurrent_queue::ConcurrentQueue;
 use mainspring_io::Addr;
-#[cfg(target_os = "linux")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
