@@ -66,7 +66,10 @@ pub fn encode_u32(value: u32, out: &mut Vec<u8>) -> usize {
 /// Appends the shortest form of `value`, and returns its length: 1 to 10 bytes.
 pub fn encode_u64(value: u64, out: &mut Vec<u8>) -> usize {
     let (bytes, length) = array_u64(value);
-    out.extend_from_slice(&bytes[..length]);
+    let start = out.len();
+    // All of it: a copy of constant length is two moves, any other is a call.
+    out.extend_from_slice(&bytes);
+    out.truncate(start + length);
     length
 }
 
