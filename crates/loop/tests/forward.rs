@@ -57,6 +57,19 @@ fn framed_echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
     Action::Continue
 }
 
+/// Appends each delivery in two vectors: the first by exchange, where nothing is queued in front.
+fn appending_echo(conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+    let mut first = input.take().to_vec();
+    let mut second = first.split_off(first.len() / 2);
+    for bytes in [&mut first, &mut second] {
+        let before = conn.out_bytes();
+        let count = bytes.len();
+        assert_eq!(conn.append(bytes), before + count);
+        assert_eq!((conn.out_bytes(), bytes.len()), (before + count, 0));
+    }
+    Action::Continue
+}
+
 /// Keeps deliveries, and gives every other one back before it forwards it.
 #[derive(Default)]
 struct Keeping {
@@ -161,6 +174,18 @@ fn copied_bytes_stand_before_and_behind_those_that_were_not() {
     writes.join().unwrap();
     assert!(payload == pattern(7));
     assert!(running.handle().stats().total.bytes_forwarded > 0);
+    stop(running);
+}
+
+#[test]
+fn appended_vectors_keep_their_order_and_are_left_empty() {
+    let _bound = bound(60);
+    let running = start_with(Server::builder(), &[TCP], || appending_echo);
+    let at = inet(&running);
+    exchange(at, 5, Duration::ZERO);
+    exchange(at, 6, Duration::from_millis(100));
+    let stats = running.handle().stats().total;
+    assert_eq!((stats.bytes_out, stats.panics), (2 * BYTES as u64, 0));
     stop(running);
 }
 
