@@ -3,10 +3,14 @@
 mod load;
 mod redis_benchmark;
 
-use std::process::{Command, Output, Stdio};
+use std::io;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bench_load::Window;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cases::{Case, Placement, Tool};
 use crate::contenders::Server;
@@ -231,17 +235,31 @@ fn output_within(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         spawn_on(cores, command).map_err(|error| format!("cannot start `{name}`: {error}"))?;
-    let deadline = Instant::now() + limit + OVERTIME;
-    // What the programs here print fits into a pipe: nobody has to read before they end.
-    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("`{name}` took longer than {} s", (limit + OVERTIME).as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    // Whoever looked every few milliseconds would have part of a core himself, and now and then the
+    // server's.
+    if !ends_within(&child, limit + OVERTIME).map_err(|error| format!("`{name}`: {error}"))? {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("`{name}` took longer than {} s", (limit + OVERTIME).as_secs()));
     }
+    // What the programs here print fits into a pipe: nobody had to read before they ended.
     child.wait_with_output().map_err(|error| error.to_string())
+}
+
+/// Sleeps until a child has ended, but no longer than `limit`.
+fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
+    let pid =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            ended => return Ok(ended? > 0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -298,5 +316,14 @@ mod tests {
         let both = |cpu_s| [Part { cores: vec![0, 1], ..part("one or other", 0, cpu_s) }];
         assert_eq!(contended(&window(), &both(3.4)), None);
         assert!(contended(&window(), &both(3.0)).is_some());
+    }
+
+    #[test]
+    fn a_child_is_waited_for_and_not_longer_than_that() {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(!ends_within(&cat, Duration::from_millis(20)).unwrap(), "it has an open input");
+        drop(cat.stdin.take());
+        assert!(ends_within(&cat, OVERTIME).unwrap());
+        assert!(cat.wait().unwrap().success());
     }
 }
