@@ -48,6 +48,9 @@
 //! * **D12** No allocation per event after warm-up, except for an accepted or connected socket.
 //! * **D13** Each datagram is one `datagram` call, empty ones included. Queued datagrams leave in
 //!   one system call where the kernel can.
+//! * **D14** A signal that is [caught](Driver::catch_signal) ends the current or the next `poll` and
+//!   is one `signal` call of it; those of its kind that arrive before that are the same one. What the
+//!   system would have done does not happen, even when the driver is gone.
 //!
 //! Orders for a key that the driver does not know, or knows in another generation, do nothing; a
 //! send for one answers `Done` if nothing is queued and otherwise `Waiting`, with no `sent` to
@@ -156,6 +159,15 @@ pub trait Driver {
     /// What other threads end a sleeping `poll` with.
     fn waker(&self) -> Waker;
 
+    /// Catches a signal of the process from now on, by its number: see D14. Each driver that does is
+    /// told of each.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a number that is none, or of a signal that cannot be caught, as SIGKILL;
+    /// `Unsupported` on a system without signals.
+    fn catch_signal(&mut self, number: i32) -> io::Result<()>;
+
     /// Sleeps until something happens, but at most for `timeout` (`None`: without limit), and
     /// delivers it.
     ///
@@ -195,6 +207,8 @@ pub trait Sink {
     fn closed(&mut self, key: Key);
     /// The socket is the loop's to give away. The last event of its key.
     fn released(&mut self, key: Key, stream: OwnedStream);
+    /// A caught signal arrived.
+    fn signal(&mut self, number: i32);
 }
 
 /// A connection as a listener hands it over.

@@ -29,6 +29,7 @@ mod ready;
 mod region;
 #[cfg(target_os = "linux")]
 mod ring;
+mod signals;
 mod stream;
 mod taken;
 mod unavailable;

@@ -22,6 +22,7 @@ pub(crate) mod unix_path;
 mod wait;
 
 use crate::region::ReadBuffers;
+use crate::signals::CaughtSignals;
 use crate::wake::WakeFlag;
 use crate::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream, SendState,
@@ -62,6 +63,7 @@ pub struct ReadyDriver {
     poller: Poll,
     events: Events,
     wake: Arc<WakeFlag<mio::Waker>>,
+    signals: CaughtSignals,
     table: Table,
     /// Keys with something to do, each at most once, served in turn.
     queue: VecDeque<Key>,
@@ -109,6 +111,7 @@ impl ReadyDriver {
         Ok(Self {
             events,
             wake,
+            signals: CaughtSignals::default(),
             table: Table::default(),
             queue: VecDeque::new(),
             reports: VecDeque::new(),
@@ -346,6 +349,10 @@ impl Driver for ReadyDriver {
 
     fn waker(&self) -> Waker {
         self.wake.waker()
+    }
+
+    fn catch_signal(&mut self, number: i32) -> io::Result<()> {
+        self.signals.catch(number, &self.wake)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> io::Result<()> {

@@ -50,6 +50,7 @@ mod wake;
 use crate::ready::datagram::{Batches, DatagramSocket};
 use crate::ready::listener::Listener;
 use crate::ready::settings;
+use crate::signals::CaughtSignals;
 use crate::wake::WakeFlag;
 use crate::{
     Addr, DatagramOutbox, Driver, DriverLimits, Key, ListenOptions, Outbox, OwnedStream,
@@ -109,6 +110,7 @@ pub struct RingDriver {
     handshakes: Handshakes,
     table: Table,
     wake: Arc<WakeFlag<EventCounter>>,
+    signals: CaughtSignals,
     /// What is to be told in the next poll, in order.
     reports: VecDeque<Report>,
     /// Connections that the kernel has accepted and nobody has been told of, with their listeners.
@@ -178,6 +180,7 @@ impl RingDriver {
             handshakes: Handshakes::default(),
             table: Table::default(),
             wake,
+            signals: CaughtSignals::default(),
             reports: VecDeque::new(),
             accepts: VecDeque::new(),
             fresh: Vec::new(),
@@ -353,6 +356,10 @@ impl Driver for RingDriver {
 
     fn waker(&self) -> Waker {
         self.wake.waker()
+    }
+
+    fn catch_signal(&mut self, number: i32) -> io::Result<()> {
+        self.signals.catch(number, &self.wake)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> io::Result<()> {

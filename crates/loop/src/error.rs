@@ -22,6 +22,13 @@ pub enum Error {
     },
     /// The driver could not be made, or its poller was lost.
     Driver(io::Error),
+    /// A signal that cannot be caught.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A thread could not be started.
     Thread(io::Error),
     /// The library was called wrongly; the text says how.
@@ -38,6 +45,7 @@ impl fmt::Display for Error {
             Self::Address(error) => error.fmt(f),
             Self::Bind { address, cause } => write!(f, "cannot listen on {address}: {cause}"),
             Self::Driver(cause) => write!(f, "cannot wait for events: {cause}"),
+            Self::Signal { number, cause } => write!(f, "cannot catch signal {number}: {cause}"),
             Self::Thread(cause) => write!(f, "cannot start a thread: {cause}"),
             Self::Misuse(what) => f.write_str(what),
             Self::Aborted(cause) => write!(f, "aborted: {cause}"),
@@ -50,7 +58,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Address(error) => Some(error),
-            Self::Bind { cause, .. } | Self::Driver(cause) | Self::Thread(cause) => Some(cause),
+            Self::Bind { cause, .. }
+            | Self::Signal { cause, .. }
+            | Self::Driver(cause)
+            | Self::Thread(cause) => Some(cause),
             Self::Aborted(cause) => Some(&**cause),
             Self::Misuse(_) | Self::Panicked(_) => None,
         }

@@ -118,6 +118,13 @@ pub trait Handler: 'static {
         let _ = cx;
     }
 
+    /// A signal that [`Shard::catch_signal`](crate::Shard::catch_signal) catches for this handler
+    /// has reached the process, by its number. Those of its kind that came before the call are the
+    /// same one.
+    fn on_signal(&mut self, cx: &mut Cx<'_>, number: i32) {
+        let _ = (cx, number);
+    }
+
     /// The turn is over and the handler's replies are about to leave: the place for one write-ahead
     /// or one `fsync` for all of them. Called only when a connection of this handler has something
     /// to send.

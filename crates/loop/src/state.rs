@@ -72,6 +72,8 @@ pub(crate) struct LoopState {
     pub(crate) hosts: Vec<HostInfo>,
     /// Handlers that have made a waker.
     pub(crate) wakers: Vec<(u32, Arc<HandlerWaker>)>,
+    /// Which handler wants to hear of which signal.
+    pub(crate) signals: Vec<(i32, u32)>,
     pub(crate) listeners: Vec<ListenerInfo>,
     pub(crate) rng: fastrand::Rng,
     /// Connections dealt out to the loops in turn.
@@ -190,6 +192,7 @@ impl LoopState {
             controls: Vec::new(),
             hosts: Vec::new(),
             wakers: Vec::new(),
+            signals: Vec::new(),
             listeners: Vec::new(),
             installs: VecDeque::new(),
             life: Life::Running,

@@ -336,6 +336,16 @@ impl Driver for SimDriver {
         wake::waker(Arc::clone(&self.net), self.index)
     }
 
+    /// Which numbers can be caught is that of Linux.
+    fn catch_signal(&mut self, number: i32) -> io::Result<()> {
+        const NEVER_CAUGHT: [i32; 5] = [4, 8, 9, 11, 19];
+        if !(1..=64).contains(&number) || NEVER_CAUGHT.contains(&number) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        lock(&self.net).mailboxes[self.index].caught.insert(number);
+        Ok(())
+    }
+
     fn poll(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> io::Result<()> {
         self.turn(timeout, sink);
         Ok(())

@@ -54,6 +54,10 @@ pub(crate) struct Mailbox {
     pub(crate) ready: BTreeSet<Key>,
     pub(crate) woken: bool,
     pub(crate) wake_on_its_way: bool,
+    /// Signals that the driver wants to hear of, by number.
+    pub(crate) caught: BTreeSet<i32>,
+    /// Those of them that have arrived.
+    pub(crate) signals: BTreeSet<i32>,
     pub(crate) sleep: Sleep,
 }
 
@@ -198,6 +202,17 @@ impl Net {
     /// Wakes the driver when `after` has passed: another thread, played by the world.
     pub(crate) fn wake_later(&mut self, driver: usize, after: Duration) {
         self.schedule(self.now() + after, Event::Wake { driver });
+    }
+
+    /// The process is sent a signal.
+    pub(crate) fn raise(&mut self, number: i32) {
+        for driver in 0..self.mailboxes.len() {
+            let mailbox = &mut self.mailboxes[driver];
+            if mailbox.caught.contains(&number) {
+                mailbox.signals.insert(number);
+                self.wake(driver);
+            }
+        }
     }
 
     pub(crate) fn note(

@@ -72,6 +72,8 @@ impl World {
             ready: BTreeSet::new(),
             woken: false,
             wake_on_its_way: false,
+            caught: BTreeSet::new(),
+            signals: BTreeSet::new(),
             sleep: Sleep::Awake,
         });
         let limits = net.options.limits.clone();
@@ -189,6 +191,12 @@ impl World {
     /// Wakes a driver when `after` has passed, as another thread would through its waker.
     pub fn wake_later(&self, driver: usize, after: Duration) {
         lock(&self.net).wake_later(driver, after);
+    }
+
+    /// Sends the process a signal: each driver that catches it hears of it, if also as late as of any
+    /// wake.
+    pub fn raise(&self, number: i32) {
+        lock(&self.net).raise(number);
     }
 
     /// Changes the faults from now on.

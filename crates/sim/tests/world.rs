@@ -98,6 +98,8 @@ impl Sink for Turn {
         self.conns.remove(&key).expect("closed twice");
     }
     fn released(&mut self, _: Key, _: OwnedStream) {}
+
+    fn signal(&mut self, _: i32) {}
 }
 
 /// A client that sends `say`, ends its direction and collects the answer.
@@ -242,6 +244,7 @@ fn a_released_stream_reads_on_and_another_driver_takes_it() {
         fn released(&mut self, _: Key, stream: OwnedStream) {
             self.0 = Some(stream);
         }
+        fn signal(&mut self, _: i32) {}
     }
     let world = World::new(5, WorldOptions::default());
     let (mut echo, at) = Echo::start(&world);

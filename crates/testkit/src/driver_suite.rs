@@ -8,6 +8,7 @@ pub mod datagrams;
 pub mod ending;
 pub mod receiving;
 pub mod sending;
+pub mod signals;
 pub mod starving;
 pub mod story;
 pub mod waking;
@@ -81,6 +82,11 @@ macro_rules! driver_suite {
                     d13_a_connected_socket_hears_its_peer_only
                     d13_nothing_before_recv_start
                     multicast_needs_a_datagram_socket;
+                signals: d14_a_signal_ends_a_sleep_and_is_told
+                    d14_signals_of_a_kind_are_one_and_kinds_are_kept_apart
+                    d14_each_driver_is_told
+                    d14_what_cannot_be_caught_is_refused
+                    d14_a_signal_does_no_harm_when_the_driver_is_gone;
             }
         }
     };

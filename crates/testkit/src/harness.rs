@@ -26,6 +26,8 @@ pub trait Harness {
     fn sleep(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> Duration;
     /// Wakes the current driver from elsewhere when `after` has passed.
     fn wake_later(&mut self, after: Duration);
+    /// Sends this process a signal, where there are such.
+    fn raise(&mut self, number: i32);
     /// A peer that connects.
     fn dial(&mut self, to: &Addr) -> Self::Peer;
     /// A peer that listens on a free port.

@@ -118,6 +118,17 @@ impl<K: OsDriverKind> Harness for OsHarness<K> {
         });
     }
 
+    fn raise(&mut self, number: i32) {
+        #[cfg(unix)]
+        {
+            use rustix::process::{Signal, getpid, kill_process};
+            let signal = Signal::from_named_raw(number).expect("a signal");
+            kill_process(getpid(), signal).expect("a process may signal itself");
+        }
+        #[cfg(not(unix))]
+        unreachable!("no driver caught {number} here");
+    }
+
     fn dial(&mut self, to: &Addr) -> OsPeer {
         OsPeer::new(connect(to).expect("somebody listens"))
     }

@@ -24,6 +24,8 @@ pub struct Recorder {
     pub kept: Vec<(Vec<u8>, Option<Kept>)>,
     /// When each poll began.
     pub began: Vec<Instant>,
+    /// The signals that were told, in order.
+    pub signals: Vec<i32>,
 }
 
 /// One call of a driver to its sink.
@@ -208,6 +210,10 @@ impl Sink for Recorder {
 
     fn eof(&mut self, key: Key) {
         self.events.push(Event::Eof { key });
+    }
+
+    fn signal(&mut self, number: i32) {
+        self.signals.push(number);
     }
 
     fn sent(&mut self, key: Key, bytes: usize) {

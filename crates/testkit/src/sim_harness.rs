@@ -113,6 +113,10 @@ impl<W: Weather> Harness for SimHarness<W> {
         self.world.wake_later(self.drivers[0].index(), after);
     }
 
+    fn raise(&mut self, number: i32) {
+        self.world.raise(number);
+    }
+
     fn dial(&mut self, to: &Addr) -> SimPeer {
         let peer = self.world.connect(to).expect("an address to connect to");
         // A kernel's connect returns when the handshake is done; the scripts count on that.

@@ -53,6 +53,7 @@ impl Sink for Echo {
     }
     fn closed(&mut self, _: Key) {}
     fn released(&mut self, _: Key, _: OwnedStream) {}
+    fn signal(&mut self, _: i32) {}
 }
 
 fn free_port() -> Addr {

@@ -126,4 +126,8 @@ impl Sink for Arrived {
     fn released(&mut self, _key: Key, _stream: OwnedStream) {
         self.unexpected = Some("released");
     }
+
+    fn signal(&mut self, _number: i32) {
+        self.unexpected = Some("signal");
+    }
 }

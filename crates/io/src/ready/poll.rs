@@ -4,8 +4,7 @@ use super::stream::Served;
 use super::table::{Slot, Socket, State, Table, token_of};
 use super::wait::Told;
 use super::{ReadyDriver, WAKE, clock, enqueue};
-use crate::wake::WakeFlag;
-use crate::{DriverLimits, Key, OwnedStream, Sink};
+use crate::{DriverLimits, Key, OwnedStream, Sink, signals};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -81,7 +80,7 @@ impl ReadyDriver {
             return Ok(());
         }
         if ask {
-            self.note_events();
+            self.note_events(sink);
             self.resume_starved_sends();
         }
         self.serve_queue(&mut budget, sink);
@@ -188,7 +187,10 @@ impl ReadyDriver {
     fn serve_events(&mut self, budget: &mut Budget, sink: &mut impl Sink) {
         for index in 0..self.events.len() {
             let told = self.events.told(index);
-            let Some((key, slot)) = note(&mut self.table, told, &self.wake) else { continue };
+            let Some((key, slot)) = note(&mut self.table, told) else {
+                self.note_wake(told, sink);
+                continue;
+            };
             let state = &mut slot.state;
             if let Socket::Stream(stream) = &mut slot.socket
                 && !budget.is_spent()
@@ -209,14 +211,24 @@ impl ReadyDriver {
     }
 
     /// Queues what the events tell.
-    fn note_events(&mut self) {
+    fn note_events(&mut self, sink: &mut impl Sink) {
         for index in 0..self.events.len() {
             let told = self.events.told(index);
-            if let Some((key, slot)) = note(&mut self.table, told, &self.wake)
-                && slot.is_due()
-            {
-                enqueue(&mut self.queue, key, &mut slot.state);
+            match note(&mut self.table, told) {
+                None => self.note_wake(told, sink),
+                Some((key, slot)) if slot.is_due() => {
+                    enqueue(&mut self.queue, key, &mut slot.state);
+                }
+                Some(_) => {}
             }
+        }
+    }
+
+    /// An event of no socket is that of the waker, or late.
+    #[inline(never)]
+    fn note_wake(&mut self, told: Told, sink: &mut impl Sink) {
+        if told.token == WAKE {
+            signals::numbers(self.wake.lower()).for_each(|number| sink.signal(number));
         }
     }
 
@@ -290,17 +302,8 @@ impl Budget {
 
 /// Turns an event into bits of its socket, and finds that.
 #[inline(always)]
-fn note<'a>(
-    table: &'a mut Table,
-    told: Told,
-    wake: &WakeFlag<mio::Waker>,
-) -> Option<(Key, &'a mut Slot)> {
-    let Some((key, slot)) = table.of_token(told.token) else {
-        if told.token == WAKE {
-            wake.lower();
-        }
-        return None;
-    };
+fn note(table: &mut Table, told: Told) -> Option<(Key, &mut Slot)> {
+    let (key, slot) = table.of_token(told.token)?;
     slot.state.take_in(told.state);
     Some((key, slot))
 }

@@ -57,6 +57,8 @@ impl Sink for Seen {
     fn released(&mut self, key: Key, _: OwnedStream) {
         self.ends.push(key);
     }
+
+    fn signal(&mut self, _: i32) {}
 }
 
 fn driver(sizes: Sizes) -> RingDriver {

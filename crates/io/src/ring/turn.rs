@@ -5,7 +5,7 @@ use super::queue::{Completion, Wait};
 use super::table::Socket;
 use super::token::Kind;
 use super::{RingDriver, clock};
-use crate::{Key, OwnedStream, Sink};
+use crate::{Key, OwnedStream, Sink, signals};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -160,7 +160,7 @@ impl RingDriver {
             Kind::Watch => self.note_watched(completion, sink),
             Kind::Writable => self.note_writable(completion, sink),
             Kind::Wake => {
-                self.wake.lower();
+                signals::numbers(self.wake.lower()).for_each(|number| sink.signal(number));
                 if !completion.more() {
                     self.arm_wake();
                 }

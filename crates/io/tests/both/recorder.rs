@@ -122,6 +122,10 @@ impl Sink for Recorder {
         self.tell(key, Told::Released);
         self.released.push((key, stream));
     }
+
+    fn signal(&mut self, number: i32) {
+        unreachable!("nobody catches signal {number}");
+    }
 }
 
 /// A driver, its recorder, and the loop's part of the contract.

@@ -107,6 +107,11 @@ pub trait FrameHandler<C: Decode>: 'static {
         let _ = cx;
     }
 
+    /// A signal that is caught for this handler has reached the process.
+    fn on_signal(&mut self, cx: &mut Cx<'_>, number: i32) {
+        let _ = (cx, number);
+    }
+
     /// The turn is over and the handler's replies are about to leave.
     fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
         let _ = cx;

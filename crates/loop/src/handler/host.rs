@@ -52,6 +52,7 @@ pub(crate) trait Host {
     fn tick(&mut self, cx: &mut Cx<'_>) -> Tick;
     fn alarm(&mut self, cx: &mut Cx<'_>, id: TimerId);
     fn notify(&mut self, cx: &mut Cx<'_>);
+    fn signal(&mut self, cx: &mut Cx<'_>, number: i32);
     fn turn_end(&mut self, cx: &mut Cx<'_>);
     fn drain(&mut self, cx: &mut Cx<'_>);
     /// Takes in a state made elsewhere and returns its place.
@@ -159,6 +160,10 @@ impl<H: Handler> Host for Hosted<H> {
 
     fn notify(&mut self, cx: &mut Cx<'_>) {
         self.handler.on_notify(cx);
+    }
+
+    fn signal(&mut self, cx: &mut Cx<'_>, number: i32) {
+        self.handler.on_signal(cx, number);
     }
 
     fn turn_end(&mut self, cx: &mut Cx<'_>) {

@@ -31,6 +31,7 @@ pub(crate) trait Sockets {
         options: &ListenOptions,
     ) -> io::Result<Addr>;
     fn close(&mut self, key: Key);
+    fn catch_signal(&mut self, number: i32) -> io::Result<()>;
 }
 
 impl<D: Driver> Sockets for D {
@@ -46,6 +47,10 @@ impl<D: Driver> Sockets for D {
 
     fn close(&mut self, key: Key) {
         Driver::close(self, key);
+    }
+
+    fn catch_signal(&mut self, number: i32) -> io::Result<()> {
+        Driver::catch_signal(self, number)
     }
 }
 
@@ -192,6 +197,65 @@ impl Shard<'_> {
     #[must_use]
     pub fn broadcaster(&self, limits: BroadcastLimits) -> Broadcaster {
         Broadcaster::new(self.state.shared.clone(), limits)
+    }
+
+    /// Catches a signal of the process for a handler, by its number: what the system does at it does
+    /// not happen any more, and the handler's [`on_signal`](Handler::on_signal) is called in place of
+    /// that, on loop 0. It takes no thread. Several handlers, of several servers too, may catch the
+    /// same signal, and all are called. A signal stays caught when the server has ended, and then does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Signal`] for a number that is no signal's, or of one that cannot be caught, as SIGKILL;
+    /// for every number on a system without signals.
+    ///
+    /// # Panics
+    ///
+    /// If `host` is the id of another server's handler.
+    ///
+    /// # Examples
+    ///
+    /// A server that SIGTERM drains:
+    ///
+    /// ```no_run
+    /// use mainspring_loop::{Action, Conn, Cx, Handler, Input, Opened, Server};
+    ///
+    /// struct Echo;
+    ///
+    /// impl Handler for Echo {
+    ///     type State = ();
+    ///     fn on_open(&mut self, _conn: &mut Conn<'_>) -> Opened<()> {
+    ///         Opened::Accept(())
+    ///     }
+    ///     fn on_data(&mut self, (): &mut (), conn: &mut Conn<'_>, input: &mut Input<'_>) -> Action {
+    ///         conn.forward(input);
+    ///         Action::Continue
+    ///     }
+    ///     fn on_signal(&mut self, cx: &mut Cx<'_>, _number: i32) {
+    ///         cx.drain();
+    ///     }
+    /// }
+    ///
+    /// const SIGTERM: i32 = 15;
+    ///
+    /// Server::builder().run(|shard| {
+    ///     let echo = shard.host(Echo);
+    ///     shard.catch_signal(echo, SIGTERM)?;
+    ///     shard.listen(echo, "tcp://localhost:5000").map(drop)
+    /// })
+    /// # .unwrap()
+    /// ```
+    pub fn catch_signal<H: Handler>(&mut self, host: HostId<H>, number: i32) -> Result<(), Error> {
+        self.state.check_host(host);
+        if self.state.index > 0 || self.state.signals.contains(&(number, host.index)) {
+            return Ok(());
+        }
+        if !self.state.signals.iter().any(|(caught, _)| *caught == number) {
+            self.sockets.catch_signal(number).map_err(|cause| Error::Signal { number, cause })?;
+        }
+        self.state.signals.push((number, host.index));
+        Ok(())
     }
 
     /// Has `on_tick` called on this loop too. Without it only the handlers of loop 0 tick.

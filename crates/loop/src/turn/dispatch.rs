@@ -166,6 +166,18 @@ impl Sink for Core {
     fn released(&mut self, key: Key, stream: OwnedStream) {
         self.detached(key, stream);
     }
+
+    fn signal(&mut self, number: i32) {
+        self.state.traffic = true;
+        for nth in 0..self.state.signals.len() {
+            let (caught, host) = self.state.signals[nth];
+            if caught == number {
+                self.call(host, &"on_signal", |hosted, state| {
+                    hosted.signal(&mut Cx { state, host }, number);
+                });
+            }
+        }
+    }
 }
 
 impl Core {

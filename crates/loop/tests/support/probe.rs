@@ -71,6 +71,7 @@ probe! {
     tick: fn(&mut Cx<'_>) -> Tick,
     alarm: fn(&mut Cx<'_>, TimerId),
     notify: fn(&mut Cx<'_>),
+    signal: fn(&mut Cx<'_>, i32),
     turn_end: fn(&mut Cx<'_>),
     drain: fn(&mut Cx<'_>),
 }
@@ -188,6 +189,13 @@ impl Handler for Probe {
         self.log.add("notify");
         if let Some(notify) = &mut self.notify {
             notify(cx);
+        }
+    }
+
+    fn on_signal(&mut self, cx: &mut Cx<'_>, number: i32) {
+        self.log.add(format!("signal {number}"));
+        if let Some(signal) = &mut self.signal {
+            signal(cx, number);
         }
     }
 

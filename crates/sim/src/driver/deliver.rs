@@ -9,6 +9,7 @@ use crate::net::{Net, Phase, Sleep};
 use crate::stream::SimStream;
 use crate::world::lock;
 use mainspring_io::{Accepted, Flow, Key, OwnedStream, Sink};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,12 +62,17 @@ impl SimDriver {
         net.run_due();
         let mailbox = &mut net.mailboxes[self.index];
         let woken = std::mem::take(&mut mailbox.woken);
+        let signals = if woken { std::mem::take(&mut mailbox.signals) } else { BTreeSet::new() };
         let mut keys: Vec<Key> = std::mem::take(&mut mailbox.ready).into_iter().collect();
         net.dice.rng.shuffle(&mut keys);
         net.note(self.index, "begin", None, &[u8::from(woken)]);
         let now = net.clock.now();
         drop(net);
         sink.begin(now);
+        for number in signals {
+            lock(&self.net).note(self.index, "signal", None, &number.to_be_bytes());
+            sink.signal(number);
+        }
         (woken, keys)
     }
 

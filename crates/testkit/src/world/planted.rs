@@ -208,6 +208,10 @@ impl<S: Sink> Sink for Distorted<'_, S> {
         }
     }
 
+    fn signal(&mut self, number: i32) {
+        self.sink.signal(number);
+    }
+
     fn failed(&mut self, key: Key, error: io::Error) {
         self.let_go();
         self.sink.failed(key, error);
@@ -298,6 +302,10 @@ impl<D: Driver> Driver for Planted<D> {
 
     fn abort(&mut self, key: Key) {
         self.driver.abort(key);
+    }
+
+    fn catch_signal(&mut self, number: i32) -> io::Result<()> {
+        self.driver.catch_signal(number)
     }
 
     fn waker(&self) -> Waker {
