@@ -6,6 +6,7 @@
 //! | to | see |
 //! |---|---|
 //! | start services, and stop them by signal or at the first failure | [`Runner`] |
+//! | stop one server by signal, without a thread | [`stop_on_signals`] |
 //! | take a server's figures, for a callback, the `metrics` facade or Prometheus | [`metrics`] |
 //! | serve them, and answers about health, over HTTP | [`Admin`] |
 //! | say who may connect, how many at a time and how often | [`guard`] |
@@ -18,7 +19,9 @@ pub mod guard;
 pub mod metrics;
 pub mod proxy;
 mod runner;
+mod stop_on_signals;
 
 pub use admin::Admin;
 pub use error::Error;
 pub use runner::{BoxError, Runner, Service, Stop, Stopper, Stopping};
+pub use stop_on_signals::stop_on_signals;

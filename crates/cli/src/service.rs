@@ -1,10 +1,12 @@
 //! What the programs share: start, the line that says where they listen, and exit codes.
 
 mod admin;
+mod announcement;
 mod front;
 mod tls;
 
 use self::admin::AdminPage;
+use self::announcement::Announcement;
 use self::front::Front;
 use self::tls::Certificates;
 use crate::args::{Arguments, Level, ServiceArguments, Size};
@@ -12,8 +14,8 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use mainspring::app::{self, Runner};
 use mainspring::{
-    Addr, Address, Error, Handler, HostId, Limits, ListenOptions, Loops, Scheme, Server,
-    ServerBuilder, Shard, UnixAddr,
+    Address, Error, Handler, HostId, Limits, ListenOptions, Loops, Scheme, Server, ServerBuilder,
+    Shard,
 };
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -61,26 +63,29 @@ impl Service {
         let places = self.places(arguments)?;
         let certificates = Certificates::new(arguments, &places)?;
         let scheme = |(index, place): (usize, &(Address, _))| certificates.scheme(index, &place.0);
-        let names: Vec<Scheme> = places.iter().enumerate().map(scheme).collect();
-        certificates.reload_on_hangup()?;
-        let (name, loops) = (self.name, loop_count(arguments.loops));
+        let schemes: Vec<Scheme> = places.iter().enumerate().map(scheme).collect();
         let front = Front::new(&arguments.clients);
         let admin = AdminPage::new(arguments.admin.as_ref(), front.guard())?;
-        let builder = self.builder(arguments);
-        let start = move || {
-            let running = builder.start(move |shard| {
-                let host = shard.host(make());
-                listen(shard, host, &places, &front, &certificates)?;
-                admin.listen(shard)
-            })?;
-            let addrs = running.addrs();
-            announce(name, &names, &addrs);
-            admin::announce(addrs.get(names.len()));
-            tracing::info!("loops: {loops}");
-            Ok::<_, Error>(running)
+        let announcement = Announcement { name: self.name, schemes };
+        let setup = move |shard: &mut Shard<'_>| {
+            let host = shard.host(make());
+            listen(shard, host, &places, &front, &certificates)?;
+            admin.listen(shard)?;
+            announcement.host(shard);
+            Ok(())
         };
-        let deadline = arguments.drain.0.unwrap_or(NO_DRAIN).saturating_add(TIME_TO_END);
-        Runner::new().deadline(Some(deadline)).service(name, start).run()?;
+        let builder = self.builder(arguments);
+        if loop_count(arguments.loops) == 1 {
+            // No other thread shares its descriptors: each call of the kernel is cheaper then.
+            builder.run(|shard| {
+                setup(shard)?;
+                app::stop_on_signals(shard)
+            })?;
+        } else {
+            let deadline = arguments.drain.0.unwrap_or(NO_DRAIN).saturating_add(TIME_TO_END);
+            let runner = Runner::new().deadline(Some(deadline));
+            runner.service(self.name, || builder.start(setup)).run()?;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -168,8 +173,7 @@ fn listen<H: Handler>(
         };
         shard.listen_layered(host, &address.transport(), options, layers)?;
     }
-    certificates.watch(shard);
-    Ok(())
+    certificates.watch(shard)
 }
 
 impl Failure {
@@ -193,6 +197,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Address(_) | Error::Misuse(_) => Self::Usage(error.to_string()),
+            Error::Aborted(cause) => match cause.downcast::<app::Error>() {
+                Ok(error) => (*error).into(),
+                Err(cause) => Self::Fatal(cause.to_string()),
+            },
             error => Self::Fatal(error.to_string()),
         }
     }
@@ -241,22 +249,4 @@ pub(crate) fn log_to_stderr(level: Level) {
         // A failed write to a log that nobody reads would otherwise be a panic.
         .log_internal_errors(false)
         .init();
-}
-
-/// The line that whoever started the program waits for, alone on stdout and complete.
-fn announce(name: &str, schemes: &[Scheme], addrs: &[Addr]) {
-    let addresses: Vec<String> =
-        schemes.iter().zip(addrs).map(|(scheme, addr)| written(*scheme, addr)).collect();
-    let mut stdout = std::io::stdout().lock();
-    let line = format!("mainspring {name}: ready on {}\n", addresses.join(","));
-    // One who has closed our stdout does not wait for the line.
-    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// A bound address as one that `--listen` takes.
-fn written(scheme: Scheme, addr: &Addr) -> String {
-    match addr {
-        Addr::Unix(UnixAddr::Path(path)) => Address::unix(path).to_string(),
-        addr => format!("{scheme}://{addr}"),
-    }
 }

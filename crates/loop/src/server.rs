@@ -202,7 +202,8 @@ impl ServerBuilder {
         }
         let shared = self.share(Offload::threads)?;
         pin_to(self.pin.then_some(0));
-        Prepared::new(self.driver, &shared, 0, setup)?.run()
+        let ended = Prepared::new(self.driver, &shared, 0, setup)?.run();
+        shared.outcome(ended)
     }
 
     fn share(&self, offload: fn(&Limits) -> Offload) -> Result<Arc<ServerShared>, Error> {
@@ -266,10 +267,7 @@ impl Running {
                 result = ended;
             }
         }
-        match self.shared.take_abort() {
-            Some(cause) if result.is_ok() => Err(Error::Aborted(cause)),
-            _ => result,
-        }
+        self.shared.outcome(result)
     }
 }
 

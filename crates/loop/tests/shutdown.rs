@@ -432,3 +432,17 @@ fn an_abort_resets_every_connection_and_its_first_cause_is_the_end() {
     assert_eq!(error.to_string(), "aborted: the disk is gone");
     assert_eq!((log.count("close"), log.tags()), (100, 0));
 }
+
+#[test]
+fn a_loop_on_the_thread_that_calls_tells_why_it_was_aborted() {
+    let _bound = bound(30);
+    let ended = Server::builder().run(|shard| {
+        let log = Log::new();
+        let host = shard.host(Probe::new(&log).tick(|cx| {
+            cx.handle().abort("the disk is gone");
+            Tick::Stop
+        }));
+        shard.listen(host, TCP).map(drop)
+    });
+    assert_eq!(ended.expect_err("it was aborted").to_string(), "aborted: the disk is gone");
+}

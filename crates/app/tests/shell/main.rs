@@ -8,5 +8,6 @@ mod guard;
 mod hooks;
 mod metrics;
 mod proxy;
+mod signals;
 mod stage;
 mod tls;

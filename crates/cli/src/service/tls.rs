@@ -4,11 +4,15 @@
 use super::Failure;
 use crate::args::ServiceArguments;
 use mainspring::tls::{ClientAuth, Identity, Roots, TlsServer, server_of};
-use mainspring::{Address, ListenOptions, Scheme, Shard};
+use mainspring::{
+    Action, Address, Conn, Cx, Error, Handler, Input, ListenOptions, Opened, Scheme, Shard,
+};
 use std::time::Duration;
 
 /// How often the files are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// The same on every system that has it.
+const SIGHUP: i32 = 1;
 
 /// Who speaks TLS, and where.
 #[derive(Clone)]
@@ -58,42 +62,45 @@ impl Certificates {
         &self.of_places
     }
 
-    /// Has the files looked at.
-    pub(super) fn watch(&self, shard: &mut Shard<'_>) {
+    /// Has the files read again when they change, and on each SIGHUP, which would end a program
+    /// without TLS.
+    pub(super) fn watch(&self, shard: &mut Shard<'_>) -> Result<(), Error> {
         for server in &self.servers {
             server.watch(shard, WATCH_EVERY);
         }
-    }
-
-    /// Reads all certificates again on each SIGHUP, which would end a program without TLS.
-    #[cfg(unix)]
-    pub(super) fn reload_on_hangup(&self) -> Result<(), Failure> {
-        if self.servers.is_empty() {
+        if self.servers.is_empty() || cfg!(not(unix)) {
             return Ok(());
         }
-        let servers = self.servers.clone();
-        let wait = move |mut signals: signal_hook::iterator::Signals| {
-            for _ in signals.forever() {
-                servers.iter().for_each(reload);
-            }
-        };
-        let hangup = [signal_hook::consts::SIGHUP];
-        signal_hook::iterator::Signals::new(hangup)
-            .and_then(|signals| {
-                let thread = std::thread::Builder::new().name("hangup".to_owned());
-                thread.spawn(move || wait(signals)).map(drop)
-            })
-            .map_err(|error| Failure::Fatal(format!("cannot wait for SIGHUP: {error}")))
-    }
-
-    /// Elsewhere there is no such signal.
-    #[cfg(not(unix))]
-    pub(super) fn reload_on_hangup(&self) -> Result<(), Failure> {
-        Ok(())
+        let host = shard.host(ReloadOnHangup { servers: self.servers.clone() });
+        shard.catch_signal(host, SIGHUP)
     }
 }
 
-#[cfg(unix)]
+/// Hears of SIGHUP.
+struct ReloadOnHangup {
+    servers: Vec<TlsServer>,
+}
+
+impl Handler for ReloadOnHangup {
+    type State = ();
+
+    fn on_open(&mut self, _conn: &mut Conn<'_>) -> Opened<()> {
+        Opened::Refuse
+    }
+
+    fn on_data(&mut self, (): &mut (), _conn: &mut Conn<'_>, _input: &mut Input<'_>) -> Action {
+        Action::Close
+    }
+
+    fn on_signal(&mut self, cx: &mut Cx<'_>, _number: i32) {
+        let (this, servers) = (cx.this::<Self>(), self.servers.clone());
+        let asked = cx.offload(this, move || servers.iter().for_each(reload), |_, _, ()| {});
+        if asked.is_err() {
+            tracing::warn!("TLS: too much else to do; the old certificates stay");
+        }
+    }
+}
+
 fn reload(server: &TlsServer) {
     match server.reload() {
         Ok(()) => tracing::info!("TLS: the certificates have been read again"),

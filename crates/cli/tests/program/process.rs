@@ -62,6 +62,11 @@ impl Program {
         self.child.id()
     }
 
+    pub(crate) fn threads(&self) -> usize {
+        let tasks = format!("/proc/{}/task", self.id());
+        std::fs::read_dir(tasks).expect("a child that runs").count()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child of this process");
     }

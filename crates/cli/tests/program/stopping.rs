@@ -67,9 +67,12 @@ fn a_client_that_does_not_finish_is_cut_when_the_drain_time_is_over() {
 fn a_second_signal_ends_it_at_once() {
     let folder = Folder::new("second");
     let socket = folder.join("s.sock");
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    let cases = [(Signal::TERM, 143, "1"), (Signal::INT, 130, "1"), (Signal::INT, 130, "3")];
+    for (signal, code, loops) in cases {
         let mut program = Program::start(&[
             "redis",
+            "--loops",
+            loops,
             "--listen",
             "tcp://127.0.0.1:0",
             "--unix",
@@ -124,4 +127,19 @@ fn a_unix_socket_left_by_a_crash_is_replaced_and_one_in_use_is_not() {
     expect(&mut stream, b"still here", b"still here");
     drop(stream);
     program.stop();
+}
+
+/// Threads share descriptors, and the kernel then counts a reference for each call on one.
+#[test]
+fn a_program_of_one_loop_has_one_thread() {
+    for name in ["echo", "redis", "http"] {
+        let mut program = Program::start(&[name, "--listen", "tcp://127.0.0.1:0"]);
+        let mut client = program.connect();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(program.threads(), 1, "{name}");
+        program.signal(Signal::TERM);
+        let (status, _, log) = program.end();
+        assert_eq!(status.code(), Some(0), "{name}: {log}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::remote::inbox::Inbox;
 use crate::remote::post::{Post, Work};
 use crate::server::offload::Offload;
 use crate::stats::LoopCounters;
-use crate::{Balance, Limits, ServerStats};
+use crate::{Balance, Error, Limits, ServerStats};
 use concurrent_queue::ConcurrentQueue;
 use mainspring_io::Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -127,8 +127,10 @@ impl ServerShared {
         self.aborted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
     }
 
-    pub(crate) fn take_abort(&self) -> Option<Cause> {
-        self.aborted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// How the server ended whose loops ended so.
+    pub(crate) fn outcome(&self, loops: Result<(), Error>) -> Result<(), Error> {
+        let aborted = self.aborted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        loops.and(aborted.map_or(Ok(()), |cause| Err(Error::Aborted(cause))))
     }
 
     /// The bound address of a listener that some loop has opened already.
