@@ -168,6 +168,10 @@ impl<H: Handler> Handler for InTurn<H> {
         self.handler.on_notify(cx);
     }
 
+    fn on_signal(&mut self, cx: &mut Cx<'_>, number: i32) {
+        self.handler.on_signal(cx, number);
+    }
+
     fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
         self.handler.on_turn_end(cx);
     }
