@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// The largest number that fits into the set of those that have arrived.
+#[cfg(unix)]
 const LARGEST: i32 = 64;
 
 /// What a driver has caught, until it is dropped.
@@ -33,8 +34,8 @@ impl CaughtSignals {
         let arrived = move || wake.signal_arrived(bit(number));
         // SAFETY: the action may run between any two instructions of any thread, so it must be
         // "async-signal-safe" (signal-safety(7)). `signal_arrived` changes atomics and calls
-        // `KernelWake::wake`, whose implementations make one system call and neither lock nor
-        // allocate; the trait demands it of them. The memory that it reads is kept by its `Arc`.
+        // `KernelWake::wake`, of which the trait demands that it make system calls only, and neither
+        // lock nor allocate. The memory that it reads is kept by its `Arc`.
         let action = unsafe { signal_hook_registry::register(number, arrived) }?;
         self.actions.push(action);
         Ok(())
@@ -47,7 +48,6 @@ impl CaughtSignals {
         number: i32,
         _wake: &Arc<WakeFlag<K>>,
     ) -> io::Result<()> {
-        let _ = (bit(1), LARGEST);
         Err(refused(number))
     }
 }
@@ -70,6 +70,7 @@ pub(crate) fn numbers(mut set: u64) -> impl Iterator<Item = i32> {
     })
 }
 
+#[cfg(any(unix, test))]
 fn bit(number: i32) -> u64 {
     1 << (number - 1)
 }

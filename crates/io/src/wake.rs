@@ -57,6 +57,7 @@ impl<K: KernelWake> WakeFlag<K> {
     }
 
     /// A signal has arrived: `bit` stands for it in the set. Runs in a signal handler.
+    #[cfg(unix)]
     pub(crate) fn signal_arrived(&self, bit: u64) {
         self.signals.fetch_or(bit, Ordering::AcqRel);
         self.end_sleep();
