@@ -248,6 +248,10 @@ impl Core {
         let Some(conn) = self.state.conn(key) else { return Flow::Pause };
         conn.note_choking(conn.unsent(), output_high);
         if conn.wants_input() {
+            if !conn.flags.has(Flags::RECEIVING) {
+                // Bytes that came late (D3) were the look for which receiving had to wait.
+                self.state.mark_dirty(key);
+            }
             return Flow::Continue;
         }
         // The driver stops by this answer and needs no order.
