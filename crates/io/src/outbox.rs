@@ -343,7 +343,9 @@ impl Ahead {
             _ => Some(kept),
         };
         self.len += len;
-        self.chunks.extend(kept.map(Chunk::Kept));
+        if let Some(kept) = kept {
+            self.chunks.push_back(Chunk::Kept(kept));
+        }
     }
 
     fn push_front(&mut self, chunk: Chunk) {
@@ -359,6 +361,11 @@ impl Ahead {
 
     /// Drops up to `count` bytes from the front and returns how many it could not drop.
     fn advance(&mut self, mut count: usize) -> usize {
+        if count >= self.len {
+            // Nearly always everything has left.
+            while self.chunks.pop_front().is_some() {}
+            return count - std::mem::take(&mut self.len);
+        }
         while count > 0
             && let Some(front) = self.chunks.front_mut()
         {

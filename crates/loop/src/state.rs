@@ -406,34 +406,36 @@ impl LoopState {
 
     #[inline(never)]
     fn forward_whole(&mut self, key: Key, input: &mut Input<'_>) -> bool {
-        if !self.sends_kept(key) {
-            return false;
-        }
-        input.keep().is_some_and(|kept| self.queue_kept(key, kept))
+        self.queue_kept(key, || input.keep())
     }
 
     /// As [`forward`](LoopState::forward), for what was kept before.
     #[inline(never)]
     pub(crate) fn forward_kept(&mut self, key: Key, kept: Kept) {
-        if self.sends_kept(key) {
-            self.queue_kept(key, kept);
-        } else {
+        let mut kept = Some(kept);
+        self.queue_kept(key, || kept.take());
+        if let Some(kept) = kept {
             self.output(key).extend_from_slice(kept.bytes());
         }
     }
 
-    /// Whether received memory may be queued on `key`.
-    fn sends_kept(&mut self, key: Key) -> bool {
-        let output_max = self.limits.output_max;
-        self.conn(key).is_some_and(|it| it.sends_with_this_turn() && it.outbox.len() <= output_max)
-    }
-
-    fn queue_kept(&mut self, key: Key, kept: Kept) -> bool {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else { return false };
+    /// Queues received memory on `key`, if that may be and there is some.
+    #[inline(always)]
+    fn queue_kept(&mut self, key: Key, keep: impl FnOnce() -> Option<Kept>) -> bool {
+        let conn = match self.slots.get_mut(key) {
+            Some(Slot::Conn(conn)) if conn.sends_with_this_turn() => conn,
+            _ => return false,
+        };
+        if conn.outbox.len() > self.limits.output_max {
+            return false;
+        }
+        let Some(kept) = keep() else { return false };
         self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
         self.spare.push_kept(&mut conn.outbox, kept);
         self.hosts[conn.host as usize].has_output = true;
-        self.mark_dirty(key);
+        if conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push(key);
+        }
         true
     }
 
