@@ -1,6 +1,6 @@
 //! A datagram socket inside a callback.
 
-use crate::conn::slot::{DatagramSlot, Flags, NO_LISTENER};
+use crate::conn::slot::{DatagramSlot, NO_LISTENER, Slot};
 use crate::state::LoopState;
 use crate::turn::order::Order;
 use crate::{ConnId, Cx, Full};
@@ -79,18 +79,15 @@ impl Datagram<'_> {
     fn queue(&mut self, to: Option<Addr>, bytes: &[u8]) -> Result<(), Full> {
         let state = &mut *self.state;
         let limit = state.limits.datagrams_max;
-        let slot = state.datagram(self.key).expect("a socket lives as long as its callback");
+        let Some(Slot::Datagram(slot)) = state.slots.get_mut(self.key) else {
+            unreachable!("a socket lives as long as its callback");
+        };
         if !slot.outbox.is_empty() && slot.outbox.bytes() + bytes.len() > limit {
             state.counters.dropped_datagrams_full.add(1);
             return Err(Full);
         }
         slot.outbox.push(to, bytes);
-        let host = slot.host as usize;
-        let is_new = slot.flags.raise(Flags::DIRTY);
-        state.hosts[host].has_output = true;
-        if is_new {
-            state.dirty.push(self.key);
-        }
+        state.outgoing.note_output(self.key, &mut slot.flags, slot.host);
         Ok(())
     }
 

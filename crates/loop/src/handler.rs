@@ -127,7 +127,8 @@ pub trait Handler: 'static {
 
     /// The turn is over and the handler's replies are about to leave: the place for one write-ahead
     /// or one `fsync` for all of them. Called only when a connection of this handler has something
-    /// to send.
+    /// to send, and in the order in which the loop hosts its handlers: one that writes to another's
+    /// connections in this call is to be hosted before it.
     fn on_turn_end(&mut self, cx: &mut Cx<'_>) {
         let _ = cx;
     }

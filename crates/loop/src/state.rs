@@ -16,6 +16,7 @@ use crate::stats::LoopCounters;
 use crate::timer::TimerWheel;
 use crate::turn::due::Due;
 use crate::turn::order::Order;
+use crate::turn::outgoing::Outgoing;
 use crate::{CloseReason, ConnId, Handler, HostId, Layers, Limits, SendOutcome};
 use bytes::Bytes;
 use mainspring_io::{Kept, Key};
@@ -43,8 +44,8 @@ pub(crate) struct LoopState {
     pub(crate) timers: TimerWheel<Alarm>,
     /// What callbacks want of the driver, in order.
     pub(crate) orders: VecDeque<Order>,
-    /// Sockets that `flush` has to look at.
-    pub(crate) dirty: Vec<Key>,
+    /// What leaves with this turn.
+    pub(crate) outgoing: Outgoing,
     /// Connections that are owed a callback.
     pub(crate) pending: VecDeque<Key>,
     /// Connections that have yielded in this turn, and those that did in the turn before.
@@ -90,8 +91,6 @@ pub(crate) struct LoopState {
 /// What the loop knows of a handler without knowing its type.
 pub(crate) struct HostInfo {
     pub(crate) handler: TypeId,
-    /// A connection of it has something to send.
-    pub(crate) has_output: bool,
     pub(crate) ticks_on_every_loop: bool,
     pub(crate) tick: Ticking,
 }
@@ -171,7 +170,7 @@ impl LoopState {
             slots: Slab::new(),
             timers: TimerWheel::new(),
             orders: VecDeque::new(),
-            dirty: Vec::new(),
+            outgoing: Outgoing::default(),
             pending: VecDeque::new(),
             yielded: Vec::new(),
             yielded_before: Vec::new(),
@@ -304,9 +303,7 @@ impl LoopState {
             Some(Slot::Datagram(socket)) => &mut socket.flags,
             _ => return,
         };
-        if flags.raise(Flags::DIRTY) {
-            self.dirty.push(key);
-        }
+        self.outgoing.mark(key, flags);
     }
 
     /// Owes the connection the callback that `flag` stands for.
@@ -342,10 +339,7 @@ impl LoopState {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(key) else {
             return Self::nowhere(&mut self.overflow, &self.counters);
         };
-        if conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push(key);
-        }
-        self.hosts[conn.host as usize].has_output = true;
+        self.outgoing.note_output(key, &mut conn.flags, conn.host);
         if conn.unsent() > self.limits.output_max {
             conn.abort_slow();
             return Self::nowhere(&mut self.overflow, &self.counters);
@@ -377,10 +371,7 @@ impl LoopState {
         {
             return self.append_behind(key, bytes);
         }
-        if conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push(key);
-        }
-        self.hosts[conn.host as usize].has_output = true;
+        self.outgoing.note_output(key, &mut conn.flags, conn.host);
         let unsent = before + bytes.len();
         std::mem::swap(conn.outbox.tail(), bytes);
         if bytes.capacity() == 0 {
@@ -432,10 +423,7 @@ impl LoopState {
         let Some(kept) = keep() else { return false };
         self.counters.bytes_forwarded.add(kept.bytes().len() as u64);
         self.spare.push_kept(&mut conn.outbox, kept);
-        self.hosts[conn.host as usize].has_output = true;
-        if conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push(key);
-        }
+        self.outgoing.note_output(key, &mut conn.flags, conn.host);
         true
     }
 
@@ -475,9 +463,7 @@ impl LoopState {
             let position = conn.position();
             conn.extra().completions.push_back((position, done));
         }
-        let host = conn.host as usize;
-        self.hosts[host].has_output = true;
-        self.mark_dirty(key);
+        self.outgoing.note_output(key, &mut conn.flags, conn.host);
     }
 
     fn complete_as_closed(&mut self, done: Option<Completion>) {

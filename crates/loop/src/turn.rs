@@ -18,6 +18,7 @@ mod flush;
 pub(crate) mod layers;
 mod life;
 pub(crate) mod order;
+pub(crate) mod outgoing;
 
 use crate::handler::waker::Turning;
 use crate::state::{Life, LoopState};
@@ -94,15 +95,14 @@ impl<D: Driver> Loop<D> {
     }
 
     fn turn_end(&mut self) {
-        for host in 0..self.core.hosts.len() as u32 {
-            let info = &mut self.core.state.hosts[host as usize];
-            if std::mem::take(&mut info.has_output) {
-                self.core.call(host, &"on_turn_end", |hosted, state| {
-                    hosted.turn_end(&mut Cx { state, host })
-                });
-                // What `on_turn_end` itself appended leaves with the rest and needs no second call.
-                self.core.state.hosts[host as usize].has_output = false;
-            }
+        let mut next = 0;
+        while let Some(host) = self.core.state.outgoing.next_host(next) {
+            self.core.call(host, &"on_turn_end", |hosted, state| {
+                hosted.turn_end(&mut Cx { state, host })
+            });
+            // What `on_turn_end` itself appended leaves with the rest and needs no second call.
+            self.core.state.outgoing.clear_host(host);
+            next = host + 1;
         }
         if self.core.state.traffic {
             self.core.state.counters.turns.add(1);
@@ -119,7 +119,7 @@ impl<D: Driver> Loop<D> {
         state.note_turn_end(now);
         state.publish();
         let waits = state.due.any(Due::SOON)
-            || !state.dirty.is_empty()
+            || !state.outgoing.sockets.is_empty()
             || state.timers.has_due()
             || state.home.has_woken_handlers()
             || state.home.inbox.is_notified();

@@ -6,8 +6,8 @@ use mainspring_loop::{
     Action, CloseReason, Conn, ConnId, Cx, Handler, Input, Limits, Opened, Running, Server, TimerId,
 };
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::*;
 
@@ -181,4 +181,56 @@ fn a_turn_without_output_has_no_end() {
     }
     stop(running);
     assert_eq!(log.count("turn end"), 0);
+}
+
+#[test]
+fn handlers_end_a_turn_in_the_order_in_which_they_are_hosted() {
+    let _bound = bound(60);
+    let log = Log::new();
+    let running = {
+        let log = log.clone();
+        Server::builder().start(move |shard| {
+            let second_id: Arc<Mutex<Option<ConnId>>> = Arc::default();
+            let (known, ends) = (second_id.clone(), log.clone());
+            let first = shard.host(Probe::echo(&log).turn_end(move |cx| {
+                ends.add("end of the first");
+                let id = known.lock().unwrap().expect("a connection of the second");
+                cx.conn(id).expect("it is open").out().extend_from_slice(b"from the first");
+            }));
+            let ends = log.clone();
+            let second = shard.host(
+                Probe::new(&log)
+                    .open(move |conn| {
+                        *second_id.lock().unwrap() = Some(conn.id());
+                        Some(Action::Continue)
+                    })
+                    .turn_end(move |cx| {
+                        let unsent: usize = cx
+                            .connections()
+                            .into_iter()
+                            .map(|id| cx.conn(id).map_or(0, |conn| conn.out_bytes()))
+                            .sum();
+                        ends.add(format!("end of the second: {unsent}"));
+                    }),
+            );
+            shard.listen(first, TCP)?;
+            shard.listen(second, TCP)?;
+            Ok(())
+        })
+    }
+    .unwrap();
+    let addrs = running.addrs();
+    let mut of_the_second = Client::connect(&addrs[1]);
+    log.wait_for(1, "open");
+    let mut of_the_first = Client::connect(&addrs[0]);
+    for round in 1..=20 {
+        of_the_first.send(b"ping");
+        of_the_first.expect(b"ping");
+        of_the_second.expect(b"from the first");
+        assert_eq!(log.wait_for(round, "end of the second").len(), round);
+    }
+    stop(running);
+    let ends: Vec<_> = log.lines().into_iter().filter(|line| line.starts_with("end")).collect();
+    // Both replies are still unsent as the second handler hears of them, and neither is told twice.
+    assert_eq!(ends, ["end of the first", "end of the second: 18"].repeat(20));
 }

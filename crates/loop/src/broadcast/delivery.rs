@@ -41,10 +41,7 @@ impl LoopState {
         conn.extra().lanes.of(channel).note_handed(end, home);
         // Many messages may come in one turn: what they fill shows before the next flush.
         conn.recount(unsent, &mut self.buffered);
-        self.hosts[conn.host as usize].has_output = true;
-        if conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push(key);
-        }
+        self.outgoing.note_output(key, &mut conn.flags, conn.host);
         true
     }
 

@@ -59,9 +59,9 @@ impl Shard<'_> {
     pub fn host<H: Handler>(&mut self, handler: H) -> HostId<H> {
         let index = u32::try_from(self.hosts.len()).expect("fewer than 2^32 handlers");
         self.hosts.push(Box::new(Hosted::new(handler)));
+        self.state.outgoing.add_host();
         self.state.hosts.push(HostInfo {
             handler: TypeId::of::<H>(),
-            has_output: false,
             ticks_on_every_loop: false,
             tick: Ticking::Stopped,
         });

@@ -124,7 +124,7 @@ impl Core {
             // What the delivery in progress leaves unconsumed is not in the carry yet.
             self.state.owe(key, Flags::REDELIVER);
             if unsent {
-                self.state.hosts[host as usize].has_output = true;
+                self.state.outgoing.note_host(host);
             }
         }
     }

@@ -26,10 +26,10 @@ impl<D: Driver> Loop<D> {
             self.prepare();
         }
         // What becomes dirty meanwhile is for the next flush.
-        let count = self.core.state.dirty.len();
+        let count = self.core.state.outgoing.sockets.len();
         let mut all_settled = true;
         for nth in 0..count {
-            let key = self.core.state.dirty[nth];
+            let key = self.core.state.outgoing.sockets[nth];
             match self.core.state.send(key, &mut self.driver) {
                 Sent::Settled => {}
                 Sent::Unsettled => {
@@ -39,10 +39,10 @@ impl<D: Driver> Loop<D> {
                 Sent::NotStream => self.flush_datagrams(key),
             }
         }
-        if self.core.state.dirty.len() == count {
-            self.core.state.dirty.clear();
+        if self.core.state.outgoing.sockets.len() == count {
+            self.core.state.outgoing.sockets.clear();
         } else {
-            self.core.state.dirty.drain(..count);
+            self.core.state.outgoing.sockets.drain(..count);
         }
         if all_settled {
             self.driver.let_sent_wait();
