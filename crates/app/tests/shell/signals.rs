@@ -3,6 +3,7 @@
 use crate::stage::{PATIENCE, TCP, eventually_sim, rest, say, simulated};
 use mainspring_app::stop_on_signals;
 use mainspring_loop::{Action, Conn, Handler, Input, Opened};
+use mainspring_sim::SimPeer;
 use mainspring_testkit::SimServer;
 use std::time::Duration;
 
@@ -27,21 +28,23 @@ impl Handler for Busy {
     }
 }
 
-fn busy_server() -> SimServer {
-    simulated(|shard| {
+/// A server with one connection, which is busy.
+fn busy_server() -> (SimServer, SimPeer) {
+    let mut server = simulated(|shard| {
         let host = shard.host(Busy);
         shard.listen(host, TCP)?;
         stop_on_signals(shard)
-    })
+    });
+    let mut peer = server.world().connect(&server.addr(0)).expect("it listens");
+    say(&mut server, &mut peer, b"hello");
+    eventually_sim(&mut server, PATIENCE, || peer.take_received() == b"hello");
+    (server, peer)
 }
 
 #[test]
 fn the_first_signal_drains() {
     for signal in [SIGINT, SIGTERM] {
-        let mut server = busy_server();
-        let mut peer = server.world().connect(&server.addr(0)).expect("it listens");
-        say(&mut server, &mut peer, b"hello");
-        eventually_sim(&mut server, PATIENCE, || peer.take_received() == b"hello");
+        let (mut server, mut peer) = busy_server();
         server.world().raise(signal);
         server.run_until(Duration::from_secs(1), |_| false);
         assert!(!server.is_over(), "a connection is busy");
@@ -54,10 +57,7 @@ fn the_first_signal_drains() {
 
 #[test]
 fn a_second_signal_waits_for_nobody() {
-    let mut server = busy_server();
-    let mut peer = server.world().connect(&server.addr(0)).expect("it listens");
-    say(&mut server, &mut peer, b"hello");
-    eventually_sim(&mut server, PATIENCE, || peer.take_received() == b"hello");
+    let (mut server, peer) = busy_server();
     server.world().raise(SIGTERM);
     server.run_until(Duration::from_secs(1), |_| false);
     assert!(!server.is_over(), "a connection is busy");
