@@ -9,11 +9,11 @@ use mainspring_loop::{Action, Conn, Cx, Error as LoopError, Handler, Input, Open
 /// [`Aborted`](mainspring_loop::Error::Aborted) by [`Error::Interrupted`].
 ///
 /// To be called in the set-up of each loop. The loop itself hears of the signals, so that a program of
-/// one loop that is [run](mainspring_loop::ServerBuilder::run) on the main thread has no other: its
-/// calls of the kernel are cheaper then, by some 2 % of the processor time of an echo server, as no
-/// thread shares its descriptors. What that costs: a handler that does not return keeps the signals
-/// waiting too. A [`Runner`](crate::Runner) waits on threads of its own, with a deadline, and for
-/// several services.
+/// one loop that is [run](mainspring_loop::ServerBuilder::run) on the main thread has no other until
+/// it offloads something: its calls of the kernel are cheaper then, by some 2 % of the processor time
+/// of an echo server, as no thread shares its descriptors. What that costs: a handler that does not
+/// return keeps the signals waiting too. A [`Runner`](crate::Runner) waits on threads of its own, with
+/// a deadline, and for several services.
 ///
 /// On systems without signals it does nothing, and the system ends the process.
 ///

@@ -76,7 +76,8 @@ impl Service {
         };
         let builder = self.builder(arguments);
         if loop_count(arguments.loops) == 1 {
-            // No other thread shares its descriptors: each call of the kernel is cheaper then.
+            // No other thread shares its descriptors, if nothing is offloaded: each call of the kernel is
+            // cheaper then.
             builder.run(|shard| {
                 setup(shard)?;
                 app::stop_on_signals(shard)
